@@ -76,7 +76,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 	}
 	keys, err := g.keys(ctx, who, from, a, &p.policies, images)
 	p.request.Context = keys
-	if err == nil && who.Application != "" && a.Repository != nil && a.Image.Reference != (name.Reference{}) {
+	if err == nil && who.Application != "" && a.Image.Reference != (name.Reference{}) {
 		err = g.releaseKeys(ctx, &p, who, a)
 	}
 	return p, err
@@ -86,7 +86,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 // was read by its digest has them for each tag alone, as evaluate decides it, so that the channel of one index and the tag of another do
 // not add up.
 func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject, a *Ask) error {
-	if who.Pushed {
+	if who.Pushed && a.Repository != nil {
 		pushed, err := g.meta.PushedAt(ctx, a.Repository.ID, a.Image.Digest)
 		if err != nil {
 			return err
@@ -98,8 +98,9 @@ func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject,
 	if !who.Releases {
 		return nil
 	}
+	_, repository, _ := strings.Cut(a.Resource, ":repository/") // of an external registry the name is not that of a.Repository
 	p.releases = func(ctx context.Context, keys *policy.Context, tags []string) error {
-		channels, first, err := g.meta.ChannelsOfImage(ctx, who.Application, a.Repository.Name.String(), tags, a.Image.Digest.String())
+		channels, first, err := g.meta.ChannelsOfImage(ctx, who.Application, repository, tags, a.Image.Digest.String())
 		if err != nil {
 			return err
 		}

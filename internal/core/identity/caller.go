@@ -4,6 +4,7 @@ package identity
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -36,6 +37,21 @@ type Caller struct {
 	SessionKey string       // AccessKey if it belongs to temporary credentials, whose session policies apply too; else ""
 	Token      string       // the docker token's id; "" for signed calls
 	Limited    string       // the key of limits of a web identity; "" for all others
+
+	Application string // id of the application of a customer; "" for all others
+}
+
+// Slug returns the slug of the application of a customer; "" for all others.
+func (c Caller) Slug() string {
+	if c.Kind != Customer {
+		return ""
+	}
+	_, of, err := name.ParseEntityARN(c.ARN)
+	if err != nil {
+		return ""
+	}
+	slug, _, _ := strings.Cut(of.Name, "/")
+	return slug
 }
 
 // LimitKey returns the key under which limits count the requests of a caller: the unique id of its user or role (the

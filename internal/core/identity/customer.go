@@ -66,7 +66,8 @@ func (s *Service) CustomerCaller(ctx context.Context, password string) (Caller, 
 }
 
 func callerOfCustomer(l meta.Licensed) Caller {
-	return Caller{Kind: Customer, Account: l.Account, ARN: meta.CustomerARN(l.Account, l.Slug, l.ID), UserID: l.ID, Token: l.Token}
+	return Caller{Kind: Customer, Account: l.Account, ARN: meta.CustomerARN(l.Account, l.Slug, l.ID), UserID: l.ID, Token: l.Token,
+		Application: l.Application}
 }
 
 // licensed returns who has a hash, from the cache unless something of identities has changed. That no one has it is not kept: strangers

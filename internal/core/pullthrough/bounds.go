@@ -135,9 +135,12 @@ func spanOf(e *upstream.Error) time.Duration {
 // limitKey is the key of a limit of the rate: it is of the registry and the credentials.
 func (o origin) limitKey() string { return "limit " + o.key() }
 
-// key distinguishes rules and their versions.
+// key distinguishes rules and their versions, and upstreams of the proxy with theirs.
 func (o origin) key() string {
 	r := o.rule
+	if o.upstream != nil {
+		return strings.Join([]string{r.Registry.Account.String(), r.Registry.Region.String(), r.Prefix, r.Host, o.upstream.Version}, " ")
+	}
 	return strings.Join([]string{r.Registry.Account.String(), r.Registry.Region.String(), r.Prefix, r.Host,
 		r.UpdatedAt.Format(time.RFC3339Nano)}, " ")
 }

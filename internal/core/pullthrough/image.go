@@ -26,7 +26,7 @@ import (
 // fault.Throttled, fault.Unavailable, fault.QuotaExceeded, fault.TargetChanged (the request is resolved again, and Image is called
 // again).
 func (s *Service) Image(ctx context.Context, q Request, ref name.Reference, head registry.ManifestHead) (changed bool, err error) {
-	o, ok, err := s.origin(ctx, q.Registry, q.Name)
+	o, ok, err := s.from(ctx, q)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -87,6 +87,9 @@ const (
 //
 // Source: ECR user guide, IAM permissions required to sync an upstream registry.
 func (s *Service) needs(ctx context.Context, q Request) ([]guard.Ask, error) {
+	if q.Upstream != nil {
+		return nil, nil
+	}
 	if q.Found.ID == 0 {
 		return s.creation(ctx, q)
 	}
@@ -183,21 +186,21 @@ func (s *Service) storeImage(ctx context.Context, o origin, q Request, ref name.
 		return err
 	}
 	defer leave()
-	remote, err := s.remote(ctx, o)
-	if err != nil {
+	var m upstream.Manifest
+	var below []upstream.Manifest
+	err = s.with(ctx, o, func(remote *upstream.Registry, o origin) (err error) {
+		if m, err = remote.Manifest(ctx, o.repo, ref.String(), upstream.ManifestOptions{Known: head.Digest}); err != nil || m.NotModified {
+			return err
+		}
+		s.counts.Fetched.Add(uint64(len(m.Body)))
+		below, err = s.indexesBelow(ctx, remote, o, m, 0)
 		return err
-	}
-	m, err := remote.Manifest(ctx, o.repo, ref.String(), upstream.ManifestOptions{Known: head.Digest})
+	})
 	if err != nil {
 		return err
 	}
 	if m.NotModified {
 		return s.meta.PutCacheCheck(ctx, q.Found, ref.Tag.String(), head.Digest.String())
-	}
-	s.counts.Fetched.Add(uint64(len(m.Body)))
-	below, err := s.indexesBelow(ctx, remote, o, m, 0)
-	if err != nil {
-		return err
 	}
 	if q.Found.ID == 0 {
 		if q.Found, err = s.create(ctx, q); err != nil {

@@ -34,7 +34,7 @@ func (s *Service) Layer(ctx context.Context, q Request, d name.Digest) (*Layer, 
 	if q.Found.ID == 0 {
 		return nil, nil
 	}
-	o, ok, err := s.origin(ctx, q.Registry, q.Name)
+	o, ok, err := s.from(ctx, q)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -77,11 +77,12 @@ func (l *Layer) Probe(ctx context.Context) error {
 			return err
 		}
 		defer leave()
-		remote, err := s.remote(ctx, l.o)
-		if err != nil {
+		var size int64
+		var ok bool
+		err = s.with(ctx, l.o, func(remote *upstream.Registry, o origin) (err error) {
+			size, ok, err = remote.Exists(ctx, o.repo, l.Digest)
 			return err
-		}
-		size, ok, err := remote.Exists(ctx, l.o.repo, l.Digest)
+		})
 		switch {
 		case err != nil:
 			return err
@@ -130,6 +131,35 @@ func (l *Layer) Open(ctx context.Context) (*Reader, error) {
 		return nil, l.failed(err)
 	}
 	return r, nil
+}
+
+// Pass opens the layer at the other registry, to be passed on without being stored. The reader verifies digest and size at its end, as
+// upstream.Blob does; close frees what it takes.
+//
+// Errors: those of Open.
+func (l *Layer) Pass(ctx context.Context) (r io.Reader, closing func(), err error) {
+	s := l.s
+	if err := s.refused.of(s.now(), l.key(), l.o.limitKey()); err != nil {
+		return nil, nil, l.failed(err)
+	}
+	leave, err := s.places.enter(ctx, l.q.Registry.Account)
+	if err != nil {
+		return nil, nil, err
+	}
+	var body *upstream.Blob
+	err = s.with(ctx, l.o, func(remote *upstream.Registry, o origin) (err error) {
+		body, err = remote.Blob(ctx, o.repo, l.Digest, upstream.BlobOptions{Size: l.Size})
+		return err
+	})
+	if err != nil {
+		leave()
+		if ctx.Err() == nil {
+			s.remember(l.o, l.key(), err)
+		}
+		return nil, nil, l.failed(err)
+	}
+	s.counts.Misses.Add(1)
+	return body, func() { _ = body.Close(); leave() }, nil
 }
 
 // layers are the layers that are being fetched. The zero value is ready.
@@ -209,11 +239,11 @@ func (l *Layer) fetch(ctx context.Context, f *fetch, arrives func(registry.Arriv
 		return err
 	}
 	defer leave()
-	remote, err := s.remote(ctx, l.o)
-	if err != nil {
+	var body *upstream.Blob
+	err = s.with(ctx, l.o, func(remote *upstream.Registry, o origin) (err error) {
+		body, err = remote.Blob(ctx, o.repo, l.Digest, upstream.BlobOptions{Size: l.Size, CallerVerifies: true})
 		return err
-	}
-	body, err := remote.Blob(ctx, l.o.repo, l.Digest, upstream.BlobOptions{Size: l.Size, CallerVerifies: true})
+	})
 	if err != nil {
 		return err
 	}

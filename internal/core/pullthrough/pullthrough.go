@@ -20,6 +20,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -67,13 +68,14 @@ type Keys interface {
 	OpenForeign(context string, sealed []byte) (secret.String, error)
 }
 
-// Options holds the parameters of New. All but Limits are required.
+// Options holds the parameters of New. All but Limits and Remotes are required.
 type Options struct {
 	Meta     *meta.Store
 	Registry *registry.Service
 	Guard    *guard.Guard
 	Keys     Keys
 	Client   *upstream.Client
+	Remotes  *integration.Service // of requests with an Upstream; nil if there are none
 	Now      func() time.Time
 	Log      *slog.Logger
 	Limits   Limits
@@ -89,6 +91,7 @@ type Service struct {
 	guard    *guard.Guard
 	keys     Keys
 	client   *upstream.Client
+	shared   *integration.Service
 	now      func() time.Time
 	log      *slog.Logger
 	limits   Limits
@@ -122,8 +125,8 @@ type Counts struct {
 // New returns a Service. Close ends its work.
 func New(o Options) *Service {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Service{meta: o.Meta, registry: o.Registry, guard: o.Guard, keys: o.Keys, client: o.Client, now: o.Now, log: o.Log,
-		limits: o.Limits.filled(), place: o.Place, ctx: ctx, cancel: cancel}
+	s := &Service{meta: o.Meta, registry: o.Registry, guard: o.Guard, keys: o.Keys, client: o.Client, shared: o.Remotes, now: o.Now,
+		log: o.Log, limits: o.Limits.filled(), place: o.Place, ctx: ctx, cancel: cancel}
 	s.places.init(s.limits)
 	s.tidied = sync.OnceFunc(s.tidy)
 	s.work.Go(s.tidied)
@@ -147,6 +150,10 @@ type Request struct {
 	Registry name.Registry
 	Name     name.Repo
 	Found    registry.Repository // with ID 0 if it does not exist
+
+	// Upstream is what a customer pulls by the proxy: the repository is filled by its integrations, not by a rule, and what the customer
+	// was allowed to pull is imported without a further permission. nil for all others.
+	Upstream *integration.Upstream
 }
 
 // creation returns the asks of a fetch that creates the repository: the import is decided as if it existed as its template makes it.
@@ -174,6 +181,9 @@ func (s *Service) askFor(q Request, action string) guard.Ask {
 
 // allowed reports whether the caller may do an action on the repository.
 func (s *Service) allowed(ctx context.Context, q Request, action string) (bool, error) {
+	if q.Upstream != nil {
+		return true, nil
+	}
 	return s.guard.Allowed(ctx, q.By, q.From, s.askFor(q, action))
 }
 
@@ -181,6 +191,17 @@ func (s *Service) allowed(ctx context.Context, q Request, action string) (bool, 
 type origin struct {
 	rule meta.CacheRule
 	repo string // its name there
+
+	upstream *integration.Upstream // of the proxy for customers; the rule then has the host alone
+}
+
+// from returns where the content of the repository of a request comes from. ok is false if it has only what was pushed.
+func (s *Service) from(ctx context.Context, q Request) (o origin, ok bool, err error) {
+	if u := q.Upstream; u != nil {
+		rule := meta.CacheRule{Registry: q.Registry, Prefix: "proxy/" + u.Label, Host: u.Host, UpstreamPrefix: meta.RootPrefix}
+		return origin{rule: rule, repo: u.Path, upstream: u}, true, nil
+	}
+	return s.origin(ctx, q.Registry, q.Name)
 }
 
 // origin returns the origin of a repository by the rule with the longest prefix. ok is false if there is no rule for it.
@@ -192,7 +213,7 @@ func (s *Service) origin(ctx context.Context, reg name.Registry, repo name.Repo)
 	longest := -1
 	for _, r := range rules {
 		if mapped, fits := Map(r, repo.String()); fits && length(r.Prefix) > longest {
-			o, ok, longest = origin{r, mapped}, true, length(r.Prefix)
+			o, ok, longest = origin{rule: r, repo: mapped}, true, length(r.Prefix)
 		}
 	}
 	return o, ok, nil

@@ -27,7 +27,7 @@ func (s *Service) Referrers(ctx context.Context, q Request, subject name.Digest)
 	if q.Found.ID == 0 {
 		return nil
 	}
-	o, ok, err := s.origin(ctx, q.Registry, q.Name)
+	o, ok, err := s.from(ctx, q)
 	if err != nil || !ok {
 		return err
 	}
@@ -73,26 +73,31 @@ func (s *Service) fetchReferrers(ctx context.Context, o origin, q Request, subje
 			return err
 		}
 		defer leave()
-		remote, err := s.remote(ctx, o)
+		err = s.with(ctx, o, func(remote *upstream.Registry, o origin) error { return s.storeReferrers(ctx, remote, o, q, subject) })
 		if err != nil {
 			return err
 		}
-		all, err := remote.Referrers(ctx, o.repo, subject, "")
-		if err != nil && !errors.Is(err, upstream.NotFound) {
-			return err
-		}
-		var size int64
-		for i, d := range all {
-			if size += max(0, d.Size); i == maxReferrers || size > maxReferrerBytes {
-				s.log.Warn("an image has more referrers than are fetched", "repository", q.Found.ARN(), "digest", subject, "referrers", len(all))
-				break
-			}
-			if err := s.storeReferrer(ctx, remote, o, q, subject, d); err != nil {
-				return err
-			}
-		}
 		return s.meta.PutCacheCheck(ctx, q.Found, subject.String(), "")
 	})
+}
+
+// storeReferrers stores the referrers that the repository does not have, as far as they are not too many.
+func (s *Service) storeReferrers(ctx context.Context, remote *upstream.Registry, o origin, q Request, subject name.Digest) error {
+	all, err := remote.Referrers(ctx, o.repo, subject, "")
+	if err != nil && !errors.Is(err, upstream.NotFound) {
+		return err
+	}
+	var size int64
+	for i, d := range all {
+		if size += max(0, d.Size); i == maxReferrers || size > maxReferrerBytes {
+			s.log.Warn("an image has more referrers than are fetched", "repository", q.Found.ARN(), "digest", subject, "referrers", len(all))
+			break
+		}
+		if err := s.storeReferrer(ctx, remote, o, q, subject, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // storeReferrer stores one referrer that the repository does not have. One that the other registry does not have, or that refers to

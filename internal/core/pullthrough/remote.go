@@ -3,12 +3,14 @@ package pullthrough
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -129,6 +131,48 @@ func (s *Service) remote(ctx context.Context, o origin) (*upstream.Registry, err
 	}
 	s.remotes.all[key] = r
 	return r, nil
+}
+
+// with calls do with the registry of an origin. For an upstream of the proxy it calls do with the registries of its integrations, one after
+// the other, until one does not deny it; each has the result of its use. The origin that do gets has the name of the repository in the
+// protocol of the registry.
+//
+// Errors: those of remote and of integration.Service.Try, and that of the last call of do.
+func (s *Service) with(ctx context.Context, o origin, do func(*upstream.Registry, origin) error) error {
+	if o.upstream == nil {
+		r, err := s.remote(ctx, o)
+		if err != nil {
+			return err
+		}
+		return do(r, o)
+	}
+	return s.shared.Try(ctx, o.upstream.By, func(r *integration.Remote) error {
+		at := o
+		at.repo = r.Path(o.repo)
+		err := do(r.Registry, at)
+		s.used(ctx, o.upstream, r, err)
+		return err
+	})
+}
+
+// used stores what the use of an integration said about its credentials.
+func (s *Service) used(ctx context.Context, u *integration.Upstream, r *integration.Remote, err error) {
+	var problem error
+	e, ok := errors.AsType[*upstream.Error](err)
+	switch {
+	case ok && e.Reason == upstream.Unauthorized:
+		problem = fault.IntegrationFailed.New("%s", e.Public)
+	case err != nil: // it says nothing about them
+		return
+	}
+	for _, i := range u.By { // they are as they are stored now, r.Integration may be older
+		if i.ID != r.Integration.ID {
+			continue
+		}
+		if err := s.shared.Used(ctx, &i, problem); err != nil {
+			s.log.Warn("the state of an integration could not be stored", "integration", i.ARN(), "error", err)
+		}
+	}
 }
 
 // Open unseals a secret.

@@ -19,6 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -183,6 +184,51 @@ func (s *Service) Repository(a meta.Application, host endpoint.Host, r rewrite.R
 		return foreign
 	}
 	return p
+}
+
+// OwnRepository is a repository of a vendor in this installation.
+type OwnRepository struct {
+	Registry name.Registry
+	Repo     name.Repo
+}
+
+// Own returns the repository of a vendor that a name of an image means, if its host is one of the installation: that of a registry of the
+// vendor's account, or one in its own domains, or the host of the request. ok is false for other hosts, and for names without one. def is
+// the registry of names that have neither account nor region.
+//
+// Errors: fault.AccessDenied (a registry of another account), fault.NameInvalid.
+func (s *Service) Own(account name.Account, def name.Registry, host endpoint.Host, image string) (o OwnRepository, ok bool, err error) {
+	r, err := rewrite.ParseReference(image)
+	if err != nil || r.OnHub() {
+		return o, false, nil // what follows says what is wrong with it
+	}
+	h, err := s.hosts.Parse(r.Host)
+	if err != nil {
+		return o, false, nil
+	}
+	switch {
+	case h.Kind == endpoint.Registry:
+		if h.Registry.Account != account {
+			return o, false, nil
+		}
+		o.Registry = h.Registry
+		o.Repo, err = name.ParseRepo(r.Path)
+	case h.Kind != endpoint.Any || !s.ours(host, h):
+		return o, false, nil
+	default:
+		var path string
+		if o.Registry, path, err = name.CutRegistry(r.Path); err != nil {
+			return o, true, err
+		}
+		if o.Registry == (name.Registry{}) {
+			o.Registry = def
+		}
+		o.Repo, err = name.ParseRepo(path)
+	}
+	if err == nil && (o.Registry.Account != account || strings.HasPrefix(o.Repo.String(), "proxy/")) {
+		err = fault.AccessDenied.New("the image %s is not one of the vendor", name.Clip(image))
+	}
+	return o, true, err
 }
 
 // ours reports whether a host that is not that of one registry is one of the installation. The names of this machine are one host, at one

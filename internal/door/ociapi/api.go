@@ -13,6 +13,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
@@ -28,6 +29,8 @@ import (
 type API struct {
 	registry *registry.Service
 	pull     *pullthrough.Service
+	shared   *integration.Service
+	vendor   *vendor.Service
 	identity *identity.Service
 	guard    *guard.Guard
 	trail    Trail
@@ -35,6 +38,7 @@ type API struct {
 	links    *LayerLinks
 	quirks   registry.Quirks
 	uploads  limiter
+	passes   limiter
 
 	spool     *spool.Spool
 	manifests *web.Places // for large manifests that are pulled
@@ -61,15 +65,18 @@ type Options struct {
 	Registry *registry.Service
 	// PullThrough brings images of other registries; nil for none.
 	PullThrough *pullthrough.Service
-	Identity    *identity.Service
-	Guard       *guard.Guard
-	Trail       Trail
-	Hosts       *endpoint.Map
-	Links       *LayerLinks
-	Spool       *spool.Spool // for large manifests, while they arrive and while they are sent
-	Pushes      *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
-	Charts      Charts       // of customers; nil for none
-	Anonymous   bool         // admit requests without credentials where policies allow them
+	// Integrations and Vendor serve customers; nil for none, who then get nothing by the proxy.
+	Integrations *integration.Service
+	Vendor       *vendor.Service
+	Identity     *identity.Service
+	Guard        *guard.Guard
+	Trail        Trail
+	Hosts        *endpoint.Map
+	Links        *LayerLinks
+	Spool        *spool.Spool // for large manifests, while they arrive and while they are sent
+	Pushes       *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
+	Charts       Charts       // of customers; nil for none
+	Anonymous    bool         // admit requests without credentials where policies allow them
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
 }
@@ -77,12 +84,12 @@ type Options struct {
 // New returns an API.
 func New(o Options) *API {
 	return &API{
-		registry: o.Registry, pull: o.PullThrough, identity: o.Identity, guard: o.Guard,
+		registry: o.Registry, pull: o.PullThrough, shared: o.Integrations, vendor: o.Vendor, identity: o.Identity, guard: o.Guard,
 		trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
 		spool: o.Spool, manifests: web.NewPlaces(maxLargeManifests, maxManifestsWaiting, maxManifestWait),
 		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
 		charts: o.Charts, chartPlaces: chartPlaces(),
-		uploads: limiter{max: maxUploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
+		uploads: limiter{max: maxUploadsPerPrincipal}, passes: limiter{max: maxPassesPerCustomer}, anonymous: o.Anonymous, encode: o.Encode,
 	}
 }
 
@@ -97,6 +104,7 @@ type request struct {
 	bearer bool // the credentials are a Bearer token
 	reg    name.Registry
 	repo   name.Repo
+	up     *integration.Upstream // of a customer who pulls by the proxy; nil for all others
 
 	found    registry.Repository   // ID 0 if it does not exist
 	absent   error                 // error of a repository or image that does not exist; returned after the decision
@@ -207,7 +215,9 @@ func (a *API) parse(q *request) (*operation, error) {
 		return nil, parseErr
 	}
 	if q.caller.Kind == identity.Customer && q.target.route.named() {
-		q.reg = a.customersRegistry(q)
+		if err := a.customersTarget(q); err != nil {
+			return nil, err
+		}
 	}
 	if op, err := a.chartOperation(q); op != nil || err != nil {
 		return op, err
@@ -257,7 +267,7 @@ func (q *request) missing(op *operation) error {
 func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	q.found, q.absent, q.creates, q.head, q.deletion = registry.Repository{}, nil, false, registry.ManifestHead{}, registry.Deletion{}
 	ask := guard.Ask{
-		Action: op.action, Or: op.or, Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.reg.RepositoryARN(q.repo.String()),
+		Action: op.action, Or: op.or, Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.reg.RepositoryARN(q.known()),
 	}
 	if op.on == onAllRepositories {
 		ask.Resource = q.reg.RepositoryARN("*")

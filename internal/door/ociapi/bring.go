@@ -13,7 +13,7 @@ import (
 
 // through returns the request for a pull through a rule of the registry.
 func (q *request) through() pullthrough.Request {
-	return pullthrough.Request{By: q.caller, From: q.ev.From, Registry: q.reg, Name: q.repo, Found: q.found}
+	return pullthrough.Request{By: q.caller, From: q.ev.From, Registry: q.reg, Name: q.repo, Found: q.found, Upstream: q.up}
 }
 
 // bring makes the image of the request present by a rule of its registry, if one applies. If something was stored, the request is
@@ -57,6 +57,9 @@ func (a *API) arriving(q *request, d name.Digest) (sent bool, err error) {
 		q.w.WriteHeader(http.StatusOK)
 		return true, nil
 	}
+	if q.up != nil && q.up.Uncached {
+		return a.passing(q, l, describe)
+	}
 	r, err := l.Open(q.r.Context())
 	if err != nil {
 		return false, err
@@ -71,6 +74,28 @@ func (a *API) arriving(q *request, d name.Digest) (sent bool, err error) {
 	buffer := arrivingBuffers.Get().(*[]byte)
 	defer arrivingBuffers.Put(buffer)
 	if _, err := io.CopyBuffer(struct{ io.Writer }{q.w}, struct{ io.Reader }{r}, *buffer); err != nil {
+		q.ev.Err = err
+		panic(http.ErrAbortHandler) // the client must not take what it has for the layer
+	}
+	return true, nil
+}
+
+// passing sends a layer of another registry without storing it. A range is not sent alone: the client gets the whole layer, whose digest it
+// can verify.
+func (a *API) passing(q *request, l *pullthrough.Layer, describe func()) (sent bool, err error) {
+	leave, err := a.passes.enter(q.caller.LimitKey())
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	r, done, err := l.Pass(q.r.Context())
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	describe()
+	q.w.WriteHeader(http.StatusOK)
+	if _, err := io.Copy(q.w, r); err != nil {
 		q.ev.Err = err
 		panic(http.ErrAbortHandler) // the client must not take what it has for the layer
 	}

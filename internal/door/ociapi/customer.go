@@ -1,19 +1,60 @@
 package ociapi
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// customersRegistry returns the registry and the repository of a customer's request at a host of all registries: those of the vendor,
-// unless the path names an account and a region.
-func (a *API) customersRegistry(q *request) name.Registry {
-	if q.host.Kind != endpoint.Any || q.target.name != q.repo.String() {
-		return q.reg
+// proxyPath begins the names of images that customers pull by the proxy: proxy/SLUG/UPSTREAM. Customers reach what was fetched by it in
+// no other way.
+const proxyPath = "proxy/"
+
+// customersTarget determines the repository of a customer's request. By the proxy it is the one that has what was fetched from the external
+// registry, or a repository of the vendor if UPSTREAM has a host name of the vendor's registry. Otherwise, at a host of all registries, it
+// is one of the vendor, unless the path names an account and a region.
+//
+// Errors: fault.AccessDenied (the path has another application, or a registry that is not shared with it), fault.NameInvalid.
+func (a *API) customersTarget(q *request) error {
+	text, proxied := strings.CutPrefix(q.repo.String(), proxyPath)
+	if !proxied {
+		if q.host.Kind == endpoint.Any && q.target.name == q.repo.String() {
+			q.reg.Account = q.caller.Account
+		}
+		return nil
 	}
-	return name.Registry{Account: q.caller.Account, Region: q.reg.Region}
+	slug, rest, _ := strings.Cut(text, "/")
+	if slug != q.caller.Slug() {
+		return fault.AccessDenied.New("the licence is not one of the application %s", name.Clip(slug))
+	}
+	def := name.Registry{Account: q.caller.Account, Region: a.hosts.Default().Region}
+	up, err := a.shared.Upstream(q.r.Context(), q.caller.Account, q.caller.Application, rest)
+	if errors.Is(err, integration.ErrNoIntegration) { // a name of AWS may be that of an integration, and of the own registry too
+		if own, ok, err2 := a.vendor.Own(q.caller.Account, def, q.host, rest); ok {
+			q.reg, q.repo = own.Registry, own.Repo
+			return err2
+		}
+	}
+	if err != nil {
+		return err
+	}
+	q.reg, q.up = def, up
+	q.repo, err = up.Repository()
+	return err
+}
+
+// known returns the name of the repository by which decisions and releases know it.
+func (q *request) known() string {
+	if q.up != nil {
+		return q.up.Name()
+	}
+	return q.repo.String()
 }
 
 // maxImagesOfLayer limits the images of a layer that are looked at in one step.

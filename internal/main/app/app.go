@@ -249,13 +249,13 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Meta: a.meta, Identity: id, Now: now,
 		Pages: pagetoken.New(mac("page tokens of iam")), TaskMAC: mac("deletion tasks of iam"),
 	})
-	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
-		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place})
 	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, WebIdentities: c.Web, Guard: outward, Own: a.hosts.Own,
 		Local:  configrepo.AllowedIn(c.ConfigPaths),
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}),
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})
+	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
+		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place, Remotes: a.remotes})
 	a.configs = configrepo.New(configrepo.Options{Meta: a.meta, Keys: keys, Remotes: a.remotes, Guard: outward,
 		Local: c.ConfigPaths, Now: now})
 	record := trail.New(a.trail, a.pump, id, now)
@@ -296,7 +296,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, PullThrough: a.pull, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
-			Pushes: pushes, Charts: vendors, Anonymous: c.Anonymous, Encode: tokens.Encode,
+			Pushes: pushes, Charts: vendors, Anonymous: c.Anonymous, Encode: tokens.Encode, Integrations: a.remotes, Vendor: vendors,
 		}),
 		aws: awsapi.New(awsapi.Options{
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Reports: reports, Identity: id, Guard: decisions, Trail: record,

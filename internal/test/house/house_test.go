@@ -54,7 +54,7 @@ var inside = map[string]string{
 	"core/configrepo":  "core/integration core/jobs",
 	"core/events":      "core/identity core/jobs",
 	"core/usage":       "core/jobs",
-	"core/pullthrough": "core/guard core/identity core/registry",
+	"core/pullthrough": "core/guard core/identity core/integration core/registry",
 	"core/guard":       "core/identity",
 	"core/vendor":      "core/guard core/identity",
 	"core/replication": "core/guard core/identity core/integration core/jobs core/registry",
