@@ -23,35 +23,16 @@ func (r *Regexp) compiled() *regexp.Regexp {
 	return r.re
 }
 
-// String returns the text of the expression.
-func (r *Regexp) String() string { return r.text }
-
 // MatchString is that of package regexp.
 func (r *Regexp) MatchString(s string) bool { return r.compiled().MatchString(s) }
-
-// FindString is that of package regexp.
-func (r *Regexp) FindString(s string) string { return r.compiled().FindString(s) }
 
 // FindStringSubmatch is that of package regexp.
 func (r *Regexp) FindStringSubmatch(s string) []string { return r.compiled().FindStringSubmatch(s) }
 
-// FindAllStringSubmatch is that of package regexp.
-func (r *Regexp) FindAllStringSubmatch(s string, n int) [][]string {
-	return r.compiled().FindAllStringSubmatch(s, n)
-}
-
 // ReplaceAllString is that of package regexp.
 func (r *Regexp) ReplaceAllString(s, by string) string { return r.compiled().ReplaceAllString(s, by) }
-
-// ReplaceAllLiteralString is that of package regexp.
-func (r *Regexp) ReplaceAllLiteralString(s, by string) string {
-	return r.compiled().ReplaceAllLiteralString(s, by)
-}
 
 // ReplaceAllStringFunc is that of package regexp.
 func (r *Regexp) ReplaceAllStringFunc(s string, by func(string) string) string {
 	return r.compiled().ReplaceAllStringFunc(s, by)
 }
-
-// Split is that of package regexp.
-func (r *Regexp) Split(s string, n int) []string { return r.compiled().Split(s, n) }

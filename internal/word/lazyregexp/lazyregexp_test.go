@@ -84,9 +84,7 @@ func TestTogether(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if !re.MatchString("ab") || re.FindString("xab") != "ab" || re.ReplaceAllString("ab", "$2$1") != "ba" ||
-		re.ReplaceAllLiteralString("ab", "$2") != "$2" || re.ReplaceAllStringFunc("ab", strings.ToUpper) != "AB" ||
-		len(re.FindAllStringSubmatch("abab", -1)) != 2 || len(re.Split("xaby", -1)) != 2 || re.String() != `(a+)(b)` {
+	if !re.MatchString("ab") || re.ReplaceAllString("ab", "$2$1") != "ba" || re.ReplaceAllStringFunc("ab", strings.ToUpper) != "AB" {
 		t.Error("a method differs from that of package regexp")
 	}
 }
