@@ -44,6 +44,7 @@ type Service struct {
 
 	places Places // of the settings
 	charts *chartCache
+	seen   lastSeen
 }
 
 // Options holds the parameters of New. All but Domains are required.

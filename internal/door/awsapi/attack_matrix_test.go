@@ -240,7 +240,7 @@ func (m *apiMatrix) state() string {
 			body: "Action=ListInstanceProfiles&Version=2010-05-08"}),
 		ofVictim("DescribeApplications"), ofVictim("ListChannels"), ofVictim("ListReleases"), ofVictim("DescribeRelease", "sequence", 1),
 		ofVictim("ListPromotions", "channelId", "stable", "demoted", true), ofVictim("ListCustomers", "archived", true),
-		ofVictim("ListCustomerTokens", "customerId", m.samples["customerId"]),
+		ofVictim("ListCustomerTokens", "customerId", m.samples["customerId"]), ofVictim("ListInstances"),
 		ofVictim("ListEntitlements", "customerId", m.samples["customerId"]), ofVictim("ListSharedIntegrations"),
 	} {
 		ask.key, ask.at = m.key, m.now()

@@ -312,6 +312,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DemoteRelease", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.DemoteReleaseRequest], (*ecrin.Service).DemoteRelease),
 	ecrinOp("ListPromotions", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.ListPromotionsRequest],
 		(*ecrin.Service).ListPromotions),
+	ecrinOp("ListInstances", guard.ForPolicies, ecrin.OnInstances, (*ecrin.Service).ListInstances),
 	ecrinOp("CreateCustomer", guard.ForPolicies, ecrin.OnNewCustomer, (*ecrin.Service).CreateCustomer),
 	ecrinOp("UpdateCustomer", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.UpdateCustomerRequest], (*ecrin.Service).UpdateCustomer),
 	ecrinOp("DescribeCustomer", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.CustomerRequest], (*ecrin.Service).DescribeCustomer),

@@ -91,6 +91,7 @@ type request struct {
 	slug    string
 	channel string // in the path; "" for none
 	at      vendor.Places
+	from    string // address of the client
 }
 
 // Handle serves one request.
@@ -123,7 +124,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 	if !ok {
 		return fault.MissingCredentials.New("send the id of the licence as user and password")
 	}
-	q := request{w: w, r: r, at: a.updates.PlacesAt(host.String(), ev.From.Secure)}
+	q := request{w: w, r: r, at: a.updates.PlacesAt(host.String(), ev.From.Secure), from: ev.From.SourceIP.String()}
 	if q.by, err = a.licences.CustomerCaller(r.Context(), password); err != nil {
 		return err
 	}
@@ -197,6 +198,11 @@ func (a *API) check(q request) error {
 	if err != nil {
 		return err
 	}
+	header := q.r.Header
+	// An installation that could not be stored gets its answer all the same. Its next check stores it.
+	_ = a.updates.Seen(q.r.Context(), q.by, q.slug, vendor.Sighting{Instance: header.Get(prefix + "InstanceID"),
+		Cluster: header.Get(prefix + "ClusterID"), Channel: query.Get("selectedChannelId"), Sequence: at,
+		Kubernetes: header.Get(prefix + "K8sVersion"), Status: header.Get(prefix + "AppStatus"), Address: q.from})
 	offers := make([]offer, 0, len(all))
 	for _, p := range all {
 		offers = append(offers, offer{p.Sequence, p.Release, p.Label, p.Required, p.PromotedAt.UTC(), p.Notes})

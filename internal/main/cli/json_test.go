@@ -193,7 +193,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"webhook add deploy https://receiver.invalid/", "webhook list", "webhook update deploy --new-secret", "webhook test deploy",
 		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",
 		"webhook delete failed",
-		"app create shop --slug shop", "app list", "app show shop", "channel create shop Nightly", "channel list shop",
+		"app create shop --slug shop", "app list", "app show shop", "app fleet shop", "channel create shop Nightly", "channel list shop",
 		"channel update shop nightly --semver", "channel archive shop nightly", "release init $release", "release create shop $release",
 		"release list shop", "release show shop 1", "release promote shop 1 stable --version 1.0.0", "release versions shop stable",
 		"release demote shop stable 1", "customer create shop big --channel stable", "customer list shop", "customer show shop big",

@@ -333,6 +333,12 @@ func (v *ListImageReportsRequest) GetAccountId() string { return v.AccountId }
 func (v *ListImageReportsRequest) GetImageTag() string { return v.ImageTag }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListInstancesRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListInstancesRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListJobsRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.

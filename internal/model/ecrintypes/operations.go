@@ -25,6 +25,7 @@ var OperationNames = []string{
 	"ListReleases",
 	"PromoteRelease",
 	"DemoteRelease",
+	"ListInstances",
 	"ListPromotions",
 	"CreateCustomer",
 	"UpdateCustomer",
@@ -221,6 +222,13 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
 		Input:  func() awswire.Input { return new(DemoteReleaseRequest) },
 		Output: func() any { return new(DemoteReleaseResponse) },
+	},
+	"ListInstances": {
+		Name:   "ListInstances",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(ListInstancesRequest) },
+		Output: func() any { return new(ListInstancesResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"instances"}},
 	},
 	"ListPromotions": {
 		Name:   "ListPromotions",

@@ -1259,6 +1259,20 @@ type ListImageReportsResponse struct {
 	NextToken string        `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListInstancesRequest is the request of ListInstances.
+type ListInstancesRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListInstancesResponse is the answer of ListInstances.
+type ListInstancesResponse struct {
+	Instances []VendorInstance `json:"instances"`          // required
+	NextToken string           `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListJobsRequest is the request of ListJobs.
 type ListJobsRequest struct {
 	AccountId  string   `json:"accountId,omitzero"`
@@ -2230,6 +2244,27 @@ type VendorChannel struct {
 	CurrentRelease  *int64       `json:"currentRelease,omitzero"`
 	CurrentVersion  string       `json:"currentVersion,omitzero"`
 	CreatedAt       awswire.Time `json:"createdAt"` // required
+}
+
+// VendorInstance is a part of requests or answers.
+type VendorInstance struct {
+	CustomerId        string         `json:"customerId"`   // required
+	CustomerName      string         `json:"customerName"` // required
+	InstanceId        string         `json:"instanceId"`   // required
+	ClusterId         string         `json:"clusterId,omitzero"`
+	ChannelId         string         `json:"channelId"`       // required, 1 to 64 characters
+	ChannelSlug       string         `json:"channelSlug"`     // required
+	ChannelSequence   int64          `json:"channelSequence"` // required
+	ReleaseSequence   *int64         `json:"releaseSequence,omitzero"`
+	VersionLabel      string         `json:"versionLabel,omitzero"`
+	Images            []ReleaseImage `json:"images,omitzero"`
+	VersionsBehind    int32          `json:"versionsBehind"` // required
+	NewestVersion     string         `json:"newestVersion,omitzero"`
+	KubernetesVersion string         `json:"kubernetesVersion,omitzero"`
+	Status            string         `json:"status,omitzero"`
+	Address           string         `json:"address,omitzero"`
+	FirstSeenAt       awswire.Time   `json:"firstSeenAt"` // required
+	LastSeenAt        awswire.Time   `json:"lastSeenAt"`  // required
 }
 
 // VendorRelease is a part of requests or answers.

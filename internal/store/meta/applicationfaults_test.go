@@ -82,6 +82,13 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 		_, channels := s.application()
 		return func(ctx context.Context) error { return s.ArchiveChannel(ctx, channels[1]) }
 	},
+	"PutInstance": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		return func(ctx context.Context) error {
+			_, err := s.PutInstance(ctx, meta.Instance{Application: a.ID, Customer: c.ID, ID: "east"})
+			return err
+		}
+	},
 	"PutRelease": func(s *sweeper) func(context.Context) error {
 		a, _ := s.application()
 		return func(ctx context.Context) error {

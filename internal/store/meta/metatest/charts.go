@@ -1,9 +1,12 @@
 package metatest
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // testCharts: the charts of the releases that a channel offers are found by their names, those of the newest version first.
@@ -41,6 +44,53 @@ func testCharts(fx *Fixture) {
 		}
 		if !slices.Equal(got, one.want) {
 			fx.Errorf("the charts %s up to %d: got %v, want %v", one.label, one.pinned, got, one.want)
+		}
+	}
+}
+
+// testInstances: an installation is one row, and a customer has a limited number of them.
+func testInstances(fx *Fixture) {
+	a, channels := fx.Application("shop")
+	c := fx.customer(a, "c1", channels[0])
+	put := func(id string, sequence int64) bool {
+		first, err := fx.PutInstance(fx.Ctx, meta.Instance{Application: a.ID, Customer: c.ID, ID: id, Channel: channels[0].ID,
+			Sequence: sequence})
+		fx.Must(err)
+		return first
+	}
+	if !put("east", 1) || put("east", 2) || !put("west", 1) {
+		fx.Errorf("an installation is new the first time, and only then")
+	}
+	all, err := fx.Instances(fx.Ctx, a.ID, meta.InstanceKey{}, 5)
+	fx.Must(err)
+	rest, err := fx.Instances(fx.Ctx, a.ID, meta.InstanceKey{Customer: "c1", ID: "east"}, 5)
+	fx.Must(err)
+	if len(all) != 2 || all[0].ID != "east" || all[0].Sequence != 2 || all[0].FirstSeen.IsZero() || len(rest) != 1 || rest[0].ID != "west" {
+		fx.Errorf("the installations are %+v, and after the first one %+v", all, rest)
+	}
+	for i := range meta.MaxInstances {
+		put(fmt.Sprint("more-", i), 1)
+	}
+	if all, err = fx.Instances(fx.Ctx, a.ID, meta.InstanceKey{}, 1000); err != nil || len(all) > meta.MaxInstances || len(all) == 0 {
+		fx.Errorf("got %d installations, %v, want at most %d", len(all), err, meta.MaxInstances)
+	}
+	_, err = fx.PutInstance(fx.Ctx, meta.Instance{Application: a.ID, Customer: "none", ID: "x"})
+	if !errors.Is(err, fault.ObjectNotFound) {
+		fx.Errorf("an installation of no customer: got %v", err)
+	}
+	r, err := fx.PutRelease(fx.Ctx, meta.Release{Application: a.ID, Files: []byte("x"), Spec: "json", Images: []meta.ReleaseImage{
+		{Repository: "shop/api", Tag: "1"}}})
+	fx.Must(err)
+	images, err := fx.ReleaseImages(fx.Ctx, a.ID, r.Sequence)
+	fx.Must(err)
+	if len(images) != 1 || images[0].Tag != "1" {
+		fx.Errorf("the images of a release: got %+v", images)
+	}
+	_, err = fx.Promote(fx.Ctx, meta.Promotion{Application: a.ID, Release: r.Sequence, Label: "1"}, channels[:1])
+	fx.Must(err)
+	for after, want := range map[int64]int{0: 1, 1: 0} {
+		if n, err := fx.VersionsAfter(fx.Ctx, channels[0].ID, after, 0); err != nil || n != want {
+			fx.Errorf("the versions after %d: got %d, %v, want %d", after, n, err, want)
 		}
 	}
 }

@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"SharedRegistries", testSharedRegistries},
 		{"Releases", testReleases},
 		{"Charts", testCharts},
+		{"Instances", testInstances},
 		{"Customers", testCustomers},
 		{"Entitlements", testEntitlements},
 		{"Reports", testReports},
