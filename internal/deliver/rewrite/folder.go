@@ -138,7 +138,7 @@ func ReadInstallation(dir string) (Installation, error) {
 
 // generated are the folders that Write replaces. Everything else in the folder of an application stays: the userdata, and the overlays
 // of the customer.
-var generated = []string{rule.BaseDir, rule.MidstreamDir, KindsDir, SkippedDir}
+var generated = []string{rule.BaseDir, rule.MidstreamDir, KindsDir, ChartsDir, SkippedDir}
 
 // Write writes an application into its folder, which is made if it does not exist. user are files of UserDir, such as that of an
 // Installation. The generated folders are replaced, the folder of the customer's changes is made once and then left as it is. Links that

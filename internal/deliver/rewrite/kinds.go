@@ -23,12 +23,12 @@ const (
 )
 
 // render renders the templates in manifests. A file whose templates fail is left out.
-func render(files []rule.File, v template.Values) (rendered []rule.File, failed []rule.FileError) {
+func render(files []rule.File, v template.Values, packed []archive) (rendered []rule.File, failed []rule.FileError) {
 	for _, f := range files {
 		if !rule.Manifest(f.Path) || strings.HasPrefix(f.Path, path.Base(UserDir)+"/") {
 			continue
 		}
-		text, err := template.Render(f.Path, f.Data, v)
+		text, err := renderChart(f, v, packed)
 		if err != nil {
 			failed = append(failed, rule.FileError{File: f.Path, Err: err})
 			continue
@@ -49,13 +49,16 @@ func forInstallers(o rule.Object) bool {
 type sorted struct {
 	base, kinds []rule.File // with paths relative to their folders
 	objects     []rule.Object
+	images      []rule.Image // of the objects
+	unseen      []rule.Unseen
 	skipped     []rule.FileError
 	seen        map[string]string // file of each object
 }
 
 // add sorts the documents. Of two objects with one name, the first is used.
 func (s *sorted) add(found rule.Found) {
-	s.skipped = found.Skipped
+	s.skipped = append(s.skipped, found.Skipped...)
+	in := map[string]bool{}
 	for _, d := range found.Documents {
 		if d.Err != nil {
 			continue // it is in Skipped
@@ -64,12 +67,16 @@ func (s *sorted) add(found rule.Found) {
 		case why == "":
 			s.objects = append(s.objects, d.Objects...)
 			s.base = appendTo(s.base, d)
+			for _, o := range d.Objects {
+				in[o.String()] = true
+			}
 		case why == kept:
 			s.kinds = appendTo(s.kinds, d)
 		default:
 			s.skipped = append(s.skipped, rule.FileError{File: d.File, Line: d.Line, Err: fmt.Errorf("%s", why)})
 		}
 	}
+	s.keep(found, in)
 }
 
 const kept = "kept" // the document is for installers
@@ -112,35 +119,43 @@ func appendTo(files []rule.File, d rule.Document) []rule.File {
 	return append(files, rule.File{Path: d.File, Data: slices.Clone(text)})
 }
 
-// images returns the images of what goes to the cluster.
-func (s *sorted) images(found rule.Found) []rule.Image {
-	in := map[string]bool{}
-	for _, o := range s.objects {
-		in[o.String()] = true
-	}
-	var all []rule.Image
+// keep keeps the images and the unseen ones of what goes to the cluster.
+func (s *sorted) keep(found rule.Found, in map[string]bool) {
 	for _, i := range found.Images {
 		i.Objects = slices.DeleteFunc(slices.Clone(i.Objects), func(o rule.Object) bool { return !in[o.String()] })
 		if len(i.Objects) > 0 {
-			all = append(all, i)
+			s.images = withImage(s.images, i)
 		}
 	}
-	return all
-}
-
-// unseen returns what was not read of what goes to the cluster.
-func (s *sorted) unseen(found rule.Found) []rule.Unseen {
-	in := map[string]bool{}
-	for _, o := range s.objects {
-		in[o.String()] = true
-	}
-	var all []rule.Unseen
 	for _, u := range found.Unseen {
 		if in[u.Object.String()] {
-			all = append(all, u)
+			s.unseen = append(s.unseen, u)
 		}
 	}
-	return all
+}
+
+// withImage adds an image to those of other files.
+func withImage(all []rule.Image, image rule.Image) []rule.Image {
+	i, there := slices.BinarySearchFunc(all, image.String(), func(a rule.Image, s string) int { return strings.Compare(a.String(), s) })
+	if there {
+		all[i].Objects = append(slices.Clip(all[i].Objects), image.Objects...)
+		return all
+	}
+	return slices.Insert(all, i, image)
+}
+
+// withMore adds the images of charts, and those that the vendor says are needed besides, without those that it excludes.
+func withMore(images, others []rule.Image, app application) []rule.Image {
+	images = slices.Clone(images)
+	for _, i := range others {
+		images = withImage(images, rule.Image{Reference: i.Reference})
+	}
+	for _, text := range app.AdditionalImages {
+		if r, err := rule.ParseReference(text); err == nil {
+			images = withImage(images, rule.Image{Reference: r})
+		}
+	}
+	return slices.DeleteFunc(images, func(i rule.Image) bool { return len(i.Objects) == 0 && slices.Contains(app.ExcludedImages, i.String()) })
 }
 
 // application is what an object of the kind Application of a release says to installers.
@@ -148,6 +163,8 @@ type application struct {
 	ProxyDomain          string   `yaml:"proxyRegistryDomain"`
 	RegistryDomain       string   `yaml:"replicatedRegistryDomain"`
 	AdditionalNamespaces []string `yaml:"additionalNamespaces"`
+	AdditionalImages     []string `yaml:"additionalImages"`
+	ExcludedImages       []string `yaml:"excludedImages"`
 }
 
 // applications returns the first Application in files; the zero value if there is none that can be read.

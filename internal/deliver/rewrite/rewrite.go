@@ -7,8 +7,12 @@ package rewrite
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/template"
@@ -51,6 +55,7 @@ type Output struct {
 	Renames   []rule.Rename
 	Copies    []rule.Copy // that Local must have
 	Copied    []Copied    // by a Transfer, which the caller runs
+	Charts    []Chart     // that helm installs, in the order of the files
 	Proxy     rule.Proxy  // as it was used
 	Objects   []rule.Object
 	Unseen    []rule.Unseen
@@ -83,6 +88,8 @@ type Engine struct {
 	Asker Asker
 	// Decided is called after each decision on an image of the objects: done of them of all are made. Calls follow each other. nil for none.
 	Decided func(done, all int, image string, d rule.Decision)
+	// Helm renders charts; nil if there is no helm: what is not known then is in Output.Skipped.
+	Helm Helm
 }
 
 // Run rewrites an application. It writes nothing.
@@ -90,7 +97,10 @@ type Engine struct {
 // Errors: fault.InvalidParameter (images that collide in the registry of the customer); a registry closes all connections without an
 // answer; that of ctx.
 func (e *Engine) Run(ctx context.Context, in Input) (Output, error) {
-	out := Output{Release: in.Files, Proxy: in.Proxy}
+	out := Output{Proxy: in.Proxy}
+	var astray []rule.FileError
+	in.Files, astray = inside(in.Files)
+	out.Release = in.Files
 	app := applications(in.Files)
 	out.Proxy = hosts(in.Proxy, app, in.Installed)
 	out.Proxy.Slug = in.Slug
@@ -103,18 +113,26 @@ func (e *Engine) Run(ctx context.Context, in Input) (Output, error) {
 	}
 	values.LicenseAuth, values.LocalAuth = out.licenseConfig(in), localConfig(in)
 	values.Private = func(r rule.Reference) bool { return d.of(ctx, r).Private }
-	rendered, failed := render(in.Files, values)
+	packed, failed := archives(in.Files)
+	failed = append(astray, failed...)
+	rendered, more := render(in.Files, values, packed)
+	failed = append(failed, more...)
 	if d.failed != nil {
 		return Output{}, d.failed
 	}
 
-	found := rule.Find(rendered)
 	s := sorted{seen: map[string]string{}}
-	s.add(found)
+	s.add(rule.Find(rendered))
+	out.Charts, more = charts(s.kinds, packed)
+	failed = append(failed, more...)
+	base, others, more := e.template(ctx, in, out.Charts)
+	failed = append(failed, more...)
+	s.add(rule.Find(base))
+	out.Charts = slices.DeleteFunc(out.Charts, func(c Chart) bool { return c.old })
 	out.Objects = s.objects
 	out.Skipped = append(failed, s.skipped...)
-	out.Unseen = s.unseen(found)
-	images := s.images(found)
+	out.Unseen = s.unseen
+	images := withMore(s.images, rule.Find(others).Images, app)
 	if err := d.all(ctx, images); err != nil {
 		return Output{}, err
 	}
@@ -143,6 +161,18 @@ func (e *Engine) Run(ctx context.Context, in Input) (Output, error) {
 	}
 	out.write(in, app, s)
 	return out, nil
+}
+
+// inside returns the files whose paths stay in their folder on every system. The others are left out.
+func inside(files []rule.File) (good []rule.File, failed []rule.FileError) {
+	for _, f := range files {
+		if !fs.ValidPath(f.Path) || f.Path == "." || strings.ContainsAny(f.Path, "\\:\x00") {
+			failed = append(failed, rule.FileError{File: f.Path, Err: errors.New("the path does not stay in the folder of the release")})
+			continue
+		}
+		good = append(good, f)
+	}
+	return good, failed
 }
 
 // hosts returns the proxy with the hosts of the application, where it names them, and those of the version before all.
@@ -203,6 +233,13 @@ func (o *Output) write(in Input, app application, s sorted) {
 		o.Files = append(o.Files, rule.File{Path: KindsDir + "/" + f.Path, Data: f.Data})
 	}
 	o.Files = append(o.Files, rule.Base(names))
+	for _, c := range o.Charts {
+		values, err := yaml.Marshal(c.Values)
+		if err != nil {
+			panic(err) // they were read from YAML
+		}
+		o.Files = append(o.Files, rule.File{Path: ChartsDir + "/" + c.Release + "/values.yaml", Data: values})
+	}
 	m := rule.Midstream{Slug: in.Slug, Renames: o.Renames, Objects: s.objects}
 	if o.Config != nil {
 		m.Secrets = &rule.Secrets{Slug: in.Slug, Namespaces: namespaces(in.Namespace, app, s.objects), Config: o.Config}

@@ -341,14 +341,24 @@ func TestReleaseStaysInItsFolder(t *testing.T) {
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(outside, 0o755), os.Symlink(outside, filepath.Join(dir, "upstream"))); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"../evil.yaml", "a/../../evil.yaml", "userdata/installation.yaml", "evil.yaml"} {
+	own := filepath.Join(dir, rule.DownstreamDir, rule.Kustomization)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(own), 0o755), os.WriteFile(own, []byte("own"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"../evil.yaml", "a/../../evil.yaml", "userdata/installation.yaml", "evil.yaml", "/evil.yaml", "a//evil.yaml",
+		"../" + rule.DownstreamDir + "/" + rule.Kustomization, "./evil.yaml"} {
 		in := input([]rule.File{{Path: name, Data: pods("a:1")[0].Data}})
 		in.AllPrivate = true
 		out, err := (&rewrite.Engine{}).Run(t.Context(), in)
 		if err == nil {
 			err = out.Write(dir, nil)
 		}
-		t.Logf("%s: %v", name, err)
+		if err == nil && name != "userdata/installation.yaml" && len(out.Skipped) == 0 {
+			t.Errorf("%s: nothing is said", name)
+		}
+		if text, err := os.ReadFile(own); err != nil || string(text) != "own" {
+			t.Fatalf("%s: the changes of the customer are %q, %v", name, text, err)
+		}
 		for _, bad := range []string{filepath.Join(top, "evil.yaml"), filepath.Join(outside, "evil.yaml"),
 			filepath.Join(dir, rewrite.UserDir, "installation.yaml")} {
 			if _, err := os.Lstat(bad); err == nil {

@@ -38,6 +38,7 @@ The result is written to the folder --output:
   overlays/downstreams/this-cluster/   yours: made once, and never overwritten
   rendered/this-cluster/all.yaml       what kustomize builds of it
   kotsKinds/                           objects that are for installers
+  charts/RELEASE/values.yaml           values of charts that helm installs; names of images in them are those that the vendor wrote
   skippedFiles/                        what could not be read, with an index of the reasons
 
 Run again, the command keeps what it has decided on images, and your changes. Each image is asked for at its registry without credentials;
@@ -110,7 +111,18 @@ type rewritten struct {
 	Skipped   []skippedText     `json:"skipped"`
 	Unpatched []string          `json:"unpatched"`
 	Built     bool              `json:"built"`
+	Charts    []rewrittenChart  `json:"charts"`
 	Copied    []rewrite.Copied  `json:"copied,omitempty"`
+}
+
+// rewrittenChart is a chart that is to be installed by helm.
+type rewrittenChart struct {
+	Release   string `json:"release"`
+	Chart     string `json:"chart"`
+	Version   string `json:"version"`
+	Namespace string `json:"namespace,omitempty"`
+	Archive   string `json:"archive,omitempty"` // in the folder of the output
+	Values    string `json:"values"`            // likewise
 }
 
 type unseenImage struct {
@@ -140,7 +152,7 @@ func (c *commands) runRewrite(ctx context.Context, dir string, f rewriteFlags, a
 		return err
 	}
 	defer client.Close()
-	engine := rewrite.Engine{Asker: rewrite.Registries{Client: client}}
+	engine := rewrite.Engine{Asker: rewrite.Registries{Client: client}, Helm: helm(f.namespace)}
 	if !asJSON {
 		engine.Decided = func(done, all int, image string, d rule.Decision) {
 			kind := "public"
@@ -324,7 +336,16 @@ func (f rewriteFlags) clientTo(allow []string, attempts int) (*upstream.Client, 
 // showRewritten prints what was written.
 func (c *commands) showRewritten(in rewrite.Input, f rewriteFlags, out rewrite.Output, asJSON bool) error {
 	a := rewritten{Slug: in.Slug, Output: f.output, Objects: len(out.Objects), Images: out.Images, Unseen: []unseenImage{},
-		Skipped: []skippedText{}, Unpatched: []string{}, Built: !f.noBuild && len(out.Objects) > 0, Copied: out.Copied}
+		Skipped: []skippedText{}, Unpatched: []string{}, Built: !f.noBuild && len(out.Objects) > 0, Copied: out.Copied,
+		Charts: []rewrittenChart{}}
+	for _, one := range out.Charts {
+		made := rewrittenChart{Release: one.Release, Chart: one.Name, Version: one.Version, Namespace: one.Namespace,
+			Values: rewrite.ChartsDir + "/" + one.Release + "/values.yaml"}
+		if one.Archive != "" {
+			made.Archive = rewrite.UpstreamDir + "/" + one.Archive
+		}
+		a.Charts = append(a.Charts, made)
+	}
 	if a.Images == nil {
 		a.Images = []rewrite.Decided{}
 	}
@@ -364,6 +385,12 @@ func (c *commands) showRewritten(in rewrite.Input, f rewriteFlags, out rewrite.O
 	}
 	for _, o := range a.Unpatched {
 		c.say("%s gets no pull secret, because it has no name of its own", printable(o))
+	}
+	for _, one := range a.Charts {
+		if one.Archive != "" {
+			c.say("helm upgrade --install %s %s --values %s", word(one.Release), word(filepath.Join(f.output, filepath.FromSlash(one.Archive))),
+				word(filepath.Join(f.output, filepath.FromSlash(one.Values))))
+		}
 	}
 	c.say("%d objects: kubectl apply -k %s", a.Objects, word(filepath.Join(f.output, filepath.FromSlash(rule.DownstreamDir))))
 	return nil
