@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -18,6 +17,7 @@ import (
 
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/template"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // ChartsDir has the values of charts, each in a folder with the name of its release.
@@ -30,7 +30,7 @@ const (
 )
 
 // releaseForm is the form of the name of a release. Source: helm, names of releases.
-var releaseForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$`)
+var releaseForm = lazyregexp.New(`^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$`)
 
 // Chart is a chart that the application installs by helm. Names of images in its values are those that the vendor has written by templates:
 // nothing is rewritten in it.

@@ -87,7 +87,7 @@ func TestP13NamesOfImagesInTemplates(t *testing.T) {
 		"always": "own.example.com:5000/apps/vendor/api:b", "host": "own.example.com:5000/apps", "never": "own.example.com:5000/apps/a/b",
 		"local": true}, "pullSecrets": same["pullSecrets"]}
 	for what, want := range map[string]map[string]any{"by the proxy": proxied, "in a registry of the customer": local} {
-		if what != "by the proxy" {
+		if in.Local = nil; what != "by the proxy" {
 			in.Local = &rule.Local{Host: "own.example.com:5000", Namespace: "apps"}
 		}
 		out, err := (&rewrite.Engine{}).Run(t.Context(), in)

@@ -138,7 +138,7 @@ func ReadInstallation(dir string) (Installation, error) {
 
 // generated are the folders that Write replaces. Everything else in the folder of an application stays: the userdata, and the overlays
 // of the customer.
-var generated = []string{rule.BaseDir, rule.MidstreamDir, KindsDir, ChartsDir, SkippedDir}
+var generated = []string{rule.BaseDir, rule.MidstreamDir, KindsDir, ChartsDir, rule.MirrorsDir, SkippedDir}
 
 // Write writes an application into its folder, which is made if it does not exist. user are files of UserDir, such as that of an
 // Installation. The generated folders are replaced, the folder of the customer's changes is made once and then left as it is. Links that
@@ -244,5 +244,6 @@ func put(root *os.Root, f rule.File) error {
 // private reports whether a file may have credentials.
 func private(f rule.File) bool {
 	return strings.HasPrefix(f.Path, UserDir+"/") || strings.HasPrefix(f.Path, RenderedDir+"/") ||
+		strings.HasPrefix(f.Path, rule.MirrorsDir) ||
 		bytes.Contains(f.Data, []byte("dockerconfigjson")) || slices.Contains([]string{"secret.yaml"}, path.Base(f.Path))
 }

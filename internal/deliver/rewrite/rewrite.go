@@ -34,6 +34,9 @@ type Input struct {
 	Proxy, Installed rule.Proxy
 	Local            *rule.Local // registry of the customer, which has all images; nil for none
 
+	// Mirrors makes settings of nodes for the proxy in place of other names of images and pull secrets.
+	Mirrors bool
+
 	Known      []Known
 	AllPrivate bool // no registry is asked: there is no network, or public images too are pulled by the proxy
 
@@ -144,6 +147,8 @@ func (e *Engine) Run(ctx context.Context, in Input) (Output, error) {
 			return Output{}, err
 		}
 		out.Config = values.LocalAuth
+	case in.Mirrors:
+		out.Files = out.Proxy.Mirrors(out.Proxy.MirrorHosts(images, private), in.License)
 	case out.Proxy.Host != "":
 		out.Renames = out.Proxy.Renames(images, private)
 		out.Config = values.LicenseAuth

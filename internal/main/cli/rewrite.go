@@ -37,6 +37,7 @@ The result is written to the folder --output:
   overlays/midstream/                  generated: names of images, pull secrets, patches that use them
   overlays/downstreams/this-cluster/   yours: made once, and never overwritten
   rendered/this-cluster/all.yaml       what kustomize builds of it
+  mirrors/                             with --mirrors: settings of nodes; names of images stay, and there is no pull secret
   kotsKinds/                           objects that are for installers
   charts/RELEASE/values.yaml           values of charts that helm installs; names of images in them are those that the vendor wrote
   skippedFiles/                        what could not be read, with an index of the reasons
@@ -55,7 +56,7 @@ type rewriteFlags struct {
 	role, externalID, profile, api   string
 	config                           string
 	lastSegment, all, noBuild        bool
-	noCopy, dryRun                   bool
+	noCopy, dryRun, mirrors          bool
 	allow                            []string
 	names                            map[string]string
 	ca                               string
@@ -89,6 +90,7 @@ func (c *commands) rewrite() *cobra.Command {
 	flags.StringVar(&f.profile, "registry-profile", "", "`profile` of the aws CLI for a registry of ECR")
 	flags.StringVar(&f.api, "registry-api", "", "`URL` of the API of a registry of ECR (default: that of AWS or of the environment)")
 	flags.StringVar(&f.config, "config", "", "configuration of credentials, a `file` (default: credentials.yaml of the user)")
+	flags.BoolVar(&f.mirrors, "mirrors", false, "keep all names of images: write settings of nodes for containerd and k3s, which ask the proxy first")
 	flags.BoolVar(&f.noCopy, "no-copy", false, "with --registry: copy no images, they are there")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "with --registry: show what would be copied, with sizes, and write nothing")
 	flags.BoolVar(&f.lastSegment, "last-segment", false, "name images in the registry by the last part of their path, as older installers do")
@@ -207,7 +209,10 @@ func (c *commands) rewriteInput(dir string, f rewriteFlags) (in rewrite.Input, e
 		return in, usageError{errors.New("--last-segment, --no-copy, --dry-run and --registry-… are for --registry, and --registry-username and " +
 			"--registry-password-file belong together")}
 	}
-	in = rewrite.Input{Slug: f.slug, Namespace: f.namespace, AllPrivate: f.all}
+	if f.mirrors && (f.registry != "" || f.licenseFile == "") {
+		return in, usageError{errors.New("--mirrors is for --license, without --registry")}
+	}
+	in = rewrite.Input{Slug: f.slug, Namespace: f.namespace, AllPrivate: f.all, Mirrors: f.mirrors}
 	if dir == "-" {
 		in.Files, err = rewrite.ReadStream(os.Stdin, "manifests.yaml")
 	} else {
@@ -385,6 +390,10 @@ func (c *commands) showRewritten(in rewrite.Input, f rewriteFlags, out rewrite.O
 	}
 	for _, o := range a.Unpatched {
 		c.say("%s gets no pull secret, because it has no name of its own", printable(o))
+	}
+	if f.mirrors {
+		c.say("on each node: copy %s to the folder of hosts of containerd, such as /etc/containerd/certs.d, or %s to /etc/rancher/k3s",
+			word(filepath.Join(f.output, rule.MirrorsDir, "containerd")), word(filepath.Join(f.output, rule.MirrorsDir, "k3s", "registries.yaml")))
 	}
 	for _, one := range a.Charts {
 		if one.Archive != "" {
