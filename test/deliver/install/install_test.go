@@ -1,0 +1,385 @@
+// Package install_test installs and updates an application with the real program, on a real cluster of Kubernetes with a real node. It needs
+// the programs of tools/clients/install kubernetes, and root.
+package install_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/kubetest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+)
+
+// binary is the path of the program.
+var binary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("install: skipped with -short")
+		os.Exit(0)
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ecrin-it-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "ecrin")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../../../cmd/ecrin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building ecrin: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// ecr is the name of the vendor's registry in Amazon ECR's form, under which the manifests name its images.
+const ecr = "000000000000.dkr.ecr.us-east-1.amazonaws.com"
+
+// fixture is a vendor with its registry, a public registry, a cluster with a node, and a customer who installs there.
+type fixture struct {
+	*kubetest.Cluster
+	t                      *testing.T
+	vendor                 *apptest.Server
+	public                 string // host of the public registry
+	dir, license, key, ca  string // paths
+	publicImage, ownImage  ocitest.Image
+	customer, licenseProxy string
+}
+
+// images returns two images with busybox, which sleep for different times.
+func images(t *testing.T) (public, own ocitest.Image) {
+	t.Helper()
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal("busybox is not installed: run tools/clients/install kubernetes")
+	}
+	for i, to := range []*ocitest.Image{&public, &own} {
+		if *to, err = kubetest.Program(path, "bin/busybox", fmt.Sprintf(`"Cmd":["/bin/busybox","sleep","%d"]`, 100000+i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return public, own
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	dir := t.TempDir()
+	fx := &fixture{t: t, dir: filepath.Join(dir, "app"), license: filepath.Join(dir, "license.yaml"), key: filepath.Join(dir, "vendor.pem"),
+		ca: filepath.Join(dir, "ca.pem")}
+	fx.publicImage, fx.ownImage = images(t)
+	fx.publicRegistry()
+	fx.vendor = apptest.Start(t, apptest.Options{})
+	fx.licenseProxy = strings.TrimPrefix(fx.vendor.Running.URL, "http://")
+	fx.vendor.Root(t).CreateRepository(t, "demo-apps/nginx").Push(t, "latest", fx.ownImage)
+	fx.do("CreateApplication", &ecrintypes.CreateApplicationRequest{ApplicationName: "MySampleECRApp"},
+		new(ecrintypes.VendorApplicationResponse))
+	var c ecrintypes.CreateCustomerResponse
+	fx.do("CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "mysampleecrapp", CustomerName: "Big"}, &c)
+	fx.customer = c.Customer.CustomerId
+	fx.do("PutEntitlement", &ecrintypes.PutEntitlementRequest{ApplicationSlug: "mysampleecrapp", CustomerId: fx.customer,
+		Repositories: []string{"demo-apps/*"}}, new(ecrintypes.EntitlementResponse))
+	var l ecrintypes.GetLicenseResponse
+	fx.do("GetLicense", &ecrintypes.GetLicenseRequest{ApplicationSlug: "mysampleecrapp", CustomerId: fx.customer}, &l)
+	var k ecrintypes.GetLicenseKeyResponse
+	fx.do("GetLicenseKey", &ecrintypes.GetLicenseKeyRequest{}, &k)
+	fx.write(fx.license, l.License)
+	fx.write(fx.key, k.PublicKey)
+
+	archive, err := kubetest.Archive(fx.publicImage, kubetest.Sandbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fx.Cluster = kubetest.Start(t, kubetest.Options{Node: true, Image: archive})
+	trust := filepath.Join(fx.Dir, "certs.d", fx.public)
+	if err := os.MkdirAll(trust, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fx.write(filepath.Join(trust, "hosts.toml"), fmt.Sprintf("server = \"https://%[1]s\"\n[host.\"https://%[1]s\"]\n"+
+		"  capabilities = [\"pull\", \"resolve\"]\n  skip_verify = true\n", fx.public))
+	return fx
+}
+
+// publicRegistry starts a registry that gives the image nginx to everyone by TLS.
+func (fx *fixture) publicRegistry() {
+	s := apptest.Start(fx.t, apptest.Options{})
+	root := s.Root(fx.t)
+	root.CreateRepository(fx.t, "nginx").Push(fx.t, "latest", fx.publicImage)
+	to, err := url.Parse(s.URL)
+	if err != nil {
+		fx.t.Fatal(err)
+	}
+	auth := "Basic " + base64.StdEncoding.EncodeToString([]byte("AWS:"+root.Password(fx.t)))
+	front := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Header.Set("Authorization", auth)
+	}})
+	fx.t.Cleanup(front.Close)
+	fx.public = strings.TrimPrefix(front.URL, "https://")
+	fx.write(fx.ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw})))
+}
+
+func (fx *fixture) do(operation string, in, out any) {
+	fx.t.Helper()
+	fx.vendor.Operator(fx.t, operation, in, out)
+}
+
+func (fx *fixture) write(path, text string) {
+	fx.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		fx.t.Fatal(err)
+	}
+}
+
+const deployment = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  strategy: {type: Recreate}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      hostNetwork: true
+      terminationGracePeriodSeconds: 0
+      tolerations: [{operator: Exists}]
+      containers: [{name: web, image: %q%s}]
+`
+
+// release makes a release with a Deployment of an image, and promotes it.
+func (fx *fixture) release(label, image, more string) {
+	fx.t.Helper()
+	var r ecrintypes.ReleaseResponse
+	fx.do("CreateRelease", &ecrintypes.CreateReleaseRequest{ApplicationSlug: "mysampleecrapp", Files: []ecrintypes.ReleaseFile{
+		{Path: "web.yaml", Content: fmt.Sprintf(deployment, image, more)}}}, &r)
+	fx.do("PromoteRelease", &ecrintypes.PromoteReleaseRequest{ApplicationSlug: "mysampleecrapp", Sequence: r.Release.Sequence,
+		ChannelIds: []string{"unstable"}, VersionLabel: label}, new(ecrintypes.PromoteReleaseResponse))
+}
+
+// command returns a command of ecrin. Its folder is that of the installation, but for install.
+func (fx *fixture) command(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(fx.t.Context(), binary, append(args, "--dir", fx.dir)...)
+	cmd.Env = append(os.Environ(), "HOME="+fx.t.TempDir())
+	return cmd
+}
+
+// ecrin runs a command, and returns what it writes. ok says whether it must succeed.
+func (fx *fixture) ecrin(ok bool, args ...string) string {
+	fx.t.Helper()
+	out, err := fx.command(args...).CombinedOutput()
+	if (err == nil) != ok {
+		fx.t.Fatalf("ecrin %s: %v\n%s\n%s", strings.Join(args, " "), err, out, fx.pods())
+	}
+	return string(out)
+}
+
+func (fx *fixture) pods() string {
+	out, err := fx.TryKubectl(fx.Kubeconfig, "", "describe", "pods", "-n", "shop")
+	return fmt.Sprint(out, err)
+}
+
+// versions returns the history of the installation, in one line.
+func (fx *fixture) versions() string {
+	fx.t.Helper()
+	out, err := fx.command("update", "list", "--json").Output()
+	var list struct {
+		Versions []struct {
+			Sequence              int64
+			Source, Status, Error string
+		}
+		Current int64
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &list)
+	}
+	if err != nil {
+		fx.t.Fatalf("%v\n%s", err, out)
+	}
+	var all []string
+	for _, v := range list.Versions {
+		all = append(all, fmt.Sprintf("%d %s %s", v.Sequence, v.Source, v.Status))
+	}
+	return fmt.Sprintf("%s; current %d", strings.Join(all, ", "), list.Current)
+}
+
+// started returns the digests that the containers of running pods were started from, and the names of the images.
+func (fx *fixture) started() (digests []string, names string) {
+	fx.t.Helper()
+	for line := range strings.Lines(fx.Kubectl("get", "pods", "-n", "shop", "-l", "app=web", "-o",
+		`jsonpath={range .items[*]}{.status.containerStatuses[0].state.running.startedAt} {.status.containerStatuses[0].imageID} {.spec.containers[0].image}{"\n"}{end}`)) {
+		if f := strings.Fields(line); len(f) == 3 {
+			_, digest, _ := strings.Cut(f[1], "@")
+			digests, names = append(digests, digest), f[2]
+		}
+	}
+	return digests, names
+}
+
+func (fx *fixture) expectStarted(digest, name string, n int) {
+	fx.t.Helper()
+	digests, got := fx.started()
+	if len(digests) != n || got != name || strings.Count(strings.Join(digests, " "), digest) != n {
+		fx.t.Errorf("%v of the image %s run, want %d of %s with the digest %s\n%s", digests, got, n, name, digest, fx.pods())
+	}
+}
+
+func (fx *fixture) file(path string) string {
+	fx.t.Helper()
+	return fx.ecrin(true, "files", path)
+}
+
+// The rows of the vendor's walk-through, one after another on one installation.
+func TestInstallerRows(t *testing.T) {
+	fx := newFixture(t)
+	proxied := fx.licenseProxy + "/proxy/mysampleecrapp/" + ecr + "/demo-apps/nginx"
+	row := func(name string, f func(*testing.T)) {
+		t.Helper()
+		if !t.Run(name, func(sub *testing.T) {
+			fx.t = sub
+			f(sub)
+		}) {
+			t.FailNow() // the next rows begin where this one ends
+		}
+	}
+	row("P1", func(t *testing.T) {
+		fx.release("1.0", fx.public+"/nginx", "")
+		out := fx.ecrin(true, "install", fx.license, "--key", fx.key, "--kubeconfig", fx.Kubeconfig, "--namespace", "shop", "--ca", fx.ca,
+			"--egress-allow", "127.0.0.1", "--wait", "2m")
+		if !strings.Contains(out, "the version 1.0 is deployed") || !strings.Contains(out, "v1.35") {
+			t.Errorf("ecrin install says\n%s", out)
+		}
+		if got := fx.versions(); got != "0 Online Install deployed; current 0" {
+			t.Errorf("the history is %q", got)
+		}
+		fx.expectStarted(fx.publicImage.Digest, fx.public+"/nginx", 1)
+		if got := fx.file("upstream/web.yaml"); !strings.Contains(got, `image: "`+fx.public+`/nginx"`) {
+			t.Errorf("upstream is\n%s", got)
+		}
+		if got := fx.file("upstream/userdata/installation.yaml"); !strings.Contains(got, "- image: "+fx.public+"/nginx\n") ||
+			!strings.Contains(got, "isPrivate: false\n") {
+			t.Errorf("the known images are\n%s", got)
+		}
+		if got := fx.file("overlays/midstream/kustomization.yaml"); strings.Contains(got, "images:") {
+			t.Errorf("a public image is proxied:\n%s", got)
+		}
+	})
+	row("P3", func(t *testing.T) {
+		fx.release("2.0", ecr+"/demo-apps/nginx", "")
+		if out := fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1"); !strings.Contains(out, "New version available") {
+			t.Errorf("the check says\n%s", out)
+		}
+		if out := fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1"); !strings.Contains(out, "there is no new version") {
+			t.Errorf("the second check says\n%s", out)
+		}
+		if got := fx.versions(); got != "0 Online Install deployed, 1 Upstream Update pending; current 0" {
+			t.Errorf("the history is %q", got)
+		}
+		fx.expectStarted(fx.publicImage.Digest, fx.public+"/nginx", 1)
+	})
+	row("P4", func(t *testing.T) {
+		fx.ecrin(true, "update", "deploy", "--wait", "2m")
+		mid := fx.file("overlays/midstream/kustomization.yaml")
+		if want := "images:\n  - name: " + ecr + "/demo-apps/nginx\n    newName: " + proxied + "\n"; !strings.Contains(mid, want) {
+			t.Errorf("midstream is\n%s\nwant in it\n%s", mid, want)
+		}
+		built, err := fx.TryKubectl(fx.Kubeconfig, "", "kustomize", filepath.Join(fx.dir, "versions/1/overlays/downstreams/this-cluster"))
+		for _, want := range []string{"image: " + proxied + "\n", "name: mysampleecrapp-registry\n", "imagePullSecrets:\n"} {
+			if err != nil || !strings.Contains(built, want) {
+				t.Errorf("kubectl kustomize: %v, no %q in\n%s", err, want, built)
+			}
+		}
+		fx.expectStarted(fx.ownImage.Digest, proxied, 1)
+	})
+	row("P12", func(t *testing.T) {
+		own := filepath.Join(fx.dir, "overlays/downstreams/this-cluster")
+		fx.write(filepath.Join(own, "kustomization.yaml"), "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"+
+			"resources: [../../midstream]\npatches: [{path: two.yaml}]\n")
+		fx.write(filepath.Join(own, "two.yaml"), "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 2}\n")
+		fx.release("3.0", ecr+"/demo-apps/nginx:latest", "")
+		fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1")
+		fx.ecrin(true, "update", "deploy", "--wait", "2m")
+		fx.expectStarted(fx.ownImage.Digest, proxied+":latest", 2)
+	})
+	row("an image that cannot be pulled", func(t *testing.T) {
+		fx.release("4.0", ecr+"/demo-apps/nginx:none", "")
+		fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1")
+		out := fx.ecrin(false, "update", "deploy", "--wait", "2m")
+		if !strings.Contains(out, "has failed: Deployment web: pod web-") || !strings.Contains(out, "ImagePullBackOff: Back-off pulling image") ||
+			!strings.Contains(out, "not found") {
+			t.Errorf("the deployment says\n%s", out)
+		}
+	})
+	row("a crash loop", func(t *testing.T) {
+		fx.release("5.0", ecr+"/demo-apps/nginx:latest", `, command: ["/bin/busybox", "false"]`)
+		fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1")
+		out := fx.ecrin(false, "update", "deploy", "--wait", "2m")
+		if !strings.Contains(out, "CrashLoopBackOff: back-off") || !strings.Contains(out, "it ended with 1") {
+			t.Errorf("the deployment says\n%s", out)
+		}
+		if got := fx.versions(); !strings.HasSuffix(got, "3 Upstream Update failed, 4 Upstream Update failed; current 4") {
+			t.Errorf("the history is %q", got)
+		}
+	})
+	row("kill -9", func(t *testing.T) {
+		fx.release("6.0", ecr+"/demo-apps/nginx:latest", `, env: [{name: A, value: b}]`)
+		fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1")
+		cmd := fx.command("update", "deploy", "--wait", "2m")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		fx.Eventually(t, time.Minute, "the deployment", func() error {
+			text, err := os.ReadFile(filepath.Join(fx.dir, "state.json"))
+			if err == nil && !bytes.Contains(text, []byte(`"status": "deploying"`)) {
+				err = fmt.Errorf("it has not begun")
+			}
+			return err
+		})
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		if got := fx.versions(); !strings.HasSuffix(got, "5 Upstream Update deploying; current 5") {
+			t.Errorf("the history is %q", got)
+		}
+		fx.ecrin(true, "update", "deploy", "--wait", "2m")
+		fx.expectStarted(fx.ownImage.Digest, proxied+":latest", 2)
+	})
+	row("P7", func(t *testing.T) {
+		yes := true
+		fx.do("UpdateCustomer", &ecrintypes.UpdateCustomerRequest{ApplicationSlug: "mysampleecrapp", CustomerId: fx.customer, Archived: &yes},
+			new(ecrintypes.CustomerResponse))
+		before := fx.Kubectl("get", "pods", "-n", "shop", "-o", "jsonpath={.items[*].metadata.uid}")
+		if out := fx.ecrin(false, "update", "check"); !strings.Contains(out, "401: the licence is not valid") {
+			t.Errorf("the check says\n%s", out)
+		}
+		if after := fx.Kubectl("get", "pods", "-n", "shop", "-o", "jsonpath={.items[*].metadata.uid}"); after != before || before == "" {
+			t.Errorf("the pods were %s and are %s", before, after)
+		}
+		fx.expectStarted(fx.ownImage.Digest, proxied+":latest", 2)
+	})
+	row("roll back", func(*testing.T) {
+		fx.ecrin(true, "update", "rollback", "0", "--wait", "2m")
+		fx.expectStarted(fx.publicImage.Digest, fx.public+"/nginx", 2)
+	})
+}
