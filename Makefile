@@ -12,7 +12,7 @@ SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(ra
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app
 
-.PHONY: build demo image packages check test fast servers postgres clients identity kubernetes slow bench nightly fuzz mutate generate
+.PHONY: build demo demo-vendor image packages check test fast servers postgres clients identity kubernetes slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -22,6 +22,9 @@ build: ## build the program, bin/ecrin
 demo: ## start a registry, push and pull a real image (IMAGE=path for another one), compare digests
 	@tools/elapsed 'building the demo' $(GO) build -o bin/demo ./tools/demo
 	@bin/demo $(if $(IMAGE),-image "$(IMAGE)")
+
+demo-vendor: ## walk through what a vendor and a customer do: two releases, a private registry, installation, update; prints each command
+	@tools/elapsed 'the walk-through of a vendor' $(GO) test -count=1 -v ./internal/main/cli -run TestVendorWalkthrough
 
 # The image and the packages are written to DIST.
 DIST ?= dist
@@ -65,10 +68,10 @@ identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing 
 	tools/clients/install packages
 	tools/elapsed 'IAM and STS with SDK and aws CLI' $(GO) test -count=1 -timeout 10m ./test/identity
 
-kubernetes: ## run pull secrets against real clusters, with a real node (2 min; needs root); builds Kubernetes if it is missing (half an hour)
+kubernetes: ## run pull secrets and installations against real clusters, with a real node (2 min; needs root); builds Kubernetes if it is missing (half an hour)
 	tools/clients/install kubernetes
 	tools/clients/install helm
-	tools/elapsed 'Kubernetes' $(GO) test -count=1 -timeout 15m ./test/deliver/kube
+	tools/elapsed 'Kubernetes' $(GO) test -count=1 -p 1 -timeout 15m ./test/deliver/kube ./test/deliver/install
 
 slow: ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
 	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./test/deploy $(SLOW) ./tools/bench ./tools/demo

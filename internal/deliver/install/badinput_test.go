@@ -290,3 +290,20 @@ func TestEndpoints(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever an archive has, its files are below the folder, each once.
+func FuzzUnpack(f *testing.F) {
+	f.Add(archive(f, tar.Header{Name: "./a/b.yaml", Typeflag: tar.TypeReg, Size: 3}, tar.Header{Name: "a", Typeflag: tar.TypeDir}))
+	f.Add(archive(f, tar.Header{Name: "../b.yaml", Typeflag: tar.TypeReg}))
+	f.Add([]byte("no archive"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		files, err := install.Unpack(data)
+		seen := map[string]bool{}
+		for _, one := range files {
+			if err != nil || !filepath.IsLocal(one.Path) || seen[one.Path] {
+				t.Errorf("got the file %q, and the error %v", one.Path, err)
+			}
+			seen[one.Path] = true
+		}
+	})
+}

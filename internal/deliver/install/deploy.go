@@ -186,6 +186,7 @@ func (i *Installation) apply(ctx context.Context, o *kube.Objects, all []map[str
 	}
 	applied := make([]kube.ObjectKey, 0, len(all))
 	end := i.o.Now().Add(maxKindWait)
+	defines := slices.ContainsFunc(wanted, func(k kube.ObjectKey) bool { return k.Kind == "CustomResourceDefinition" })
 	for _, object := range all {
 		for {
 			k, err := o.Apply(ctx, object, namespace, manager)
@@ -193,7 +194,7 @@ func (i *Installation) apply(ctx context.Context, o *kube.Objects, all []map[str
 				applied = append(applied, k)
 				break
 			}
-			if !kube.IsUnknownKind(err) || i.o.Now().After(end) {
+			if !kube.IsUnknownKind(err) || !defines || i.o.Now().After(end) {
 				return err
 			}
 			if err := i.pause(ctx); err != nil { // its definition was applied, and is not in force yet

@@ -42,7 +42,8 @@ func render(files []rule.File, v template.Values, packed []archive) (rendered []
 func forInstallers(o rule.Object) bool {
 	group, _, _ := strings.Cut(o.APIVersion, "/")
 	return slices.Contains([]string{"kots.io", "troubleshoot.sh", "troubleshoot.replicated.com", "embeddedcluster.replicated.com",
-		"cluster.kurl.sh", "kurl.sh"}, group) || group == "velero.io" && o.Kind == "Backup"
+		"cluster.kurl.sh", "kurl.sh"}, group) || group == "velero.io" && o.Kind == "Backup" ||
+		group == "app.k8s.io" && o.Kind == "Application"
 }
 
 // sorted are documents by where they go.

@@ -35,7 +35,7 @@ type Cluster struct {
 	refuse  func(kind, name string) bool
 }
 
-// New returns a cluster without objects, which asks registries by a client: those of this machine by http, others by https.
+// New returns a cluster without objects, which asks registries by a client: by https, and those of this machine also by http.
 func New(client *http.Client) *Cluster { return &Cluster{client: client, objects: map[string]object{}} }
 
 // kinds are the resources of the groups that are served, with their kinds.
@@ -352,36 +352,42 @@ func (c *Cluster) pull(ctx context.Context, image string, secrets map[string]str
 	if err != nil {
 		return "", err
 	}
-	scheme, reference := "https", r.Digest
-	if strings.HasPrefix(r.Host, "127.0.0.1:") || strings.HasPrefix(r.Host, "localhost:") {
-		scheme = "http"
-	}
+	reference := r.Digest
 	if reference == "" {
 		if reference = r.Tag; reference == "" {
 			reference = "latest"
 		}
 	}
-	url := scheme + "://" + r.Registry() + "/v2/" + r.Repository() + "/manifests/" + reference
+	url := r.Registry() + "/v2/" + r.Repository() + "/manifests/" + reference
+	digest, answered, err := c.manifest(ctx, "https://"+url, secrets[r.Registry()])
+	if !answered && (strings.HasPrefix(r.Host, "127.0.0.1:") || strings.HasPrefix(r.Host, "localhost:")) {
+		digest, _, err = c.manifest(ctx, "http://"+url, secrets[r.Registry()])
+	}
+	return digest, err
+}
+
+// manifest returns the digest of the manifest at a URL. answered reports whether a registry has answered.
+func (c *Cluster) manifest(ctx context.Context, url, auth string) (digest string, answered bool, err error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	q.Header.Set("Accept", "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "+
 		"application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json")
-	if user, password, ok := strings.Cut(secrets[r.Registry()], ":"); ok {
+	if user, password, ok := strings.Cut(auth, ":"); ok {
 		q.SetBasicAuth(user, password)
 	}
 	resp, err := c.client.Do(q)
 	if err != nil {
-		return "", fmt.Errorf("failed to do request: %w", err)
+		return "", false, fmt.Errorf("failed to do request: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("unexpected status from GET request to %s: %s: %.300s", url, resp.Status, body)
+		return "", true, fmt.Errorf("unexpected status from GET request to %s: %s: %.300s", url, resp.Status, body)
 	}
 	sum := sha256.Sum256(body)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
+	return "sha256:" + hex.EncodeToString(sum[:]), true, nil
 }
 
 // Objects returns the objects of a kind in a namespace as JSON, sorted by their paths: for tests, and to describe pods.

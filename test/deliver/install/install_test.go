@@ -1,5 +1,5 @@
-// Package install_test installs and updates an application with the real program, on a real cluster of Kubernetes with a real node. It needs
-// the programs of tools/clients/install kubernetes, and root.
+// Package install_test installs and updates an application with the real program, on a real cluster of Kubernetes with a real node. It
+// needs the programs of tools/clients/install kubernetes, and root.
 package install_test
 
 import (

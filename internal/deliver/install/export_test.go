@@ -1,0 +1,4 @@
+package install
+
+// Unpack is unpack, for its fuzz test.
+var Unpack = unpack
