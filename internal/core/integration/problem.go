@@ -9,6 +9,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/rule/report"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -29,12 +30,16 @@ type Step struct {
 const maxTests = 4
 
 // Test makes the calls that a pull by the integration makes, up to the first one that fails, and stores how they ended. image is
-// REPOSITORY:TAG or REPOSITORY@DIGEST of the other registry, "" for none. For a registry of ECR it says too which managed policies the
-// principal meets, nil if that is not known.
+// REPOSITORY:TAG or REPOSITORY@DIGEST of the other registry, perhaps with its host, "" for none. For a registry of ECR it says too which
+// managed policies the principal meets, nil if that is not known.
 //
 // Errors: fault.Throttled (too many tests run), fault.InvalidParameter (image), fault.IntegrationFailed (it cannot be unsealed).
 func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([]Step, *Policies, error) {
-	repo, ref, err := splitImage(image)
+	settings, err := SettingsOf(i)
+	if err != nil {
+		return nil, nil, err
+	}
+	repo, ref, err := splitImage(image, settings.Host)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,10 +50,6 @@ func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([
 	if isSite(i.Kind) {
 		steps, err := s.testSite(ctx, i)
 		return steps, nil, err
-	}
-	settings, err := SettingsOf(i)
-	if err != nil {
-		return nil, nil, err
 	}
 	cloud, err := s.cloudOf(ctx, i, settings)
 	if err != nil {
@@ -153,23 +154,37 @@ func (s *Service) leave(a name.Account) {
 	}
 }
 
-// splitImage returns repository and reference of REPOSITORY:TAG or REPOSITORY@DIGEST. Errors: fault.InvalidParameter.
-func splitImage(image string) (repo, ref string, err error) {
+// splitImage returns repository and reference of REPOSITORY:TAG, REPOSITORY@DIGEST or REPOSITORY:TAG@DIGEST, of which the digest decides.
+// The host of the registry may precede the repository. Errors: fault.InvalidParameter.
+func splitImage(image, host string) (repo, ref string, err error) {
 	if image == "" {
 		return "", "", nil
 	}
-	repo, ref, ok := strings.Cut(image, "@")
-	if !ok {
-		at := strings.LastIndexByte(image, ':')
-		if at < 0 {
-			return "", "", Bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
+	bad := Bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
+	repo, ref, hasDigest := strings.Cut(image, "@")
+	if at := strings.LastIndexByte(repo, ':'); at > strings.LastIndexByte(repo, '/') {
+		tag := repo[at+1:]
+		repo = repo[:at]
+		if _, err := name.ParseTag(tag); err != nil {
+			return "", "", bad
 		}
-		repo, ref = image[:at], image[at+1:]
+		if !hasDigest {
+			ref = tag
+		}
 	}
 	_, tagErr := name.ParseTag(ref)
 	_, digestErr := name.ParseDigest(ref)
-	if repo == "" || tagErr != nil && digestErr != nil || len(repo) > 256 {
-		return "", "", Bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
+	if repo == "" || hasDigest && digestErr != nil || tagErr != nil && digestErr != nil || len(repo) > 256 {
+		return "", "", bad
+	}
+	first, rest, _ := strings.Cut(repo, "/")
+	_, _, ofECR := report.ECRHost(first)
+	switch {
+	case rest == "":
+	case strings.EqualFold(first, host), host == "registry-1.docker.io" && first == report.DockerHub:
+		repo = rest
+	case ofECR, first == "localhost", strings.Contains(first, ":"): // other names with dots may be those of repositories
+		return "", "", Bad("image", "must be one of the registry of the integration, "+name.Clip(host)+", got one of "+name.Clip(first))
 	}
 	return repo, ref, nil
 }
@@ -185,7 +200,9 @@ func publicOf(err error) string {
 // cures are what to do about the error codes of AWS.
 var cures = map[string]string{
 	"InvalidClientTokenId":        "the access key id is not known there: check it, and that the key is active",
-	"UnrecognizedClientException": "the access key id is not known there: check it, and that the key is active",
+	"UnrecognizedClientException": "the access key id is not known there: check it, that the key is active, and that the account has enabled the region",
+	"OptInRequired":               "the account has not enabled the region: enable it, or choose another one",
+	"RegionDisabledException":     "the account has not activated STS in the region: activate it in the settings of the account, or choose another region",
 	"SignatureDoesNotMatch":       "the secret access key is wrong, or the clock of this machine is",
 	"InvalidSignatureException":   "the secret access key is wrong, or the clock of this machine is",
 	"ExpiredToken":                "the session has ended: set a key that does not end, or a new session token",
@@ -217,6 +234,8 @@ func cure(step, code string, err error, s Settings) string {
 		return "check the name of the repository and the tag, and the registry id and region of the integration"
 	case step == upstream.StepManifest && denied:
 		return "give the caller ecr:BatchGetImage on the repository, by its policies or by that of the repository"
+	case errors.Is(err, upstream.Unauthorized): // the cure of other calls is this test
+		return "the credentials are not accepted: set them again by ecrin integration update"
 	}
 	return cureOf(err)
 }
