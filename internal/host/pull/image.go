@@ -2,6 +2,7 @@ package pull
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -61,6 +62,15 @@ func (p *pulling) read(ctx context.Context, ref string) (doc document, digest st
 	}
 	defer func() { _ = resp.Body.Close() }() // it is read
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	digest = resp.Header.Get("Docker-Content-Digest")
+	want := digest
+	if _, err := name.ParseDigest(ref); err == nil {
+		want = ref
+	}
+	if got := fmt.Sprintf("sha256:%x", sha256.Sum256(body)); err == nil && strings.HasPrefix(want, "sha256:") && got != want {
+		return doc, "", fail("the content of the manifest has the digest "+got+" and not "+want+", so that clients refuse it",
+			"something between here and the registry changes answers, or cuts them off: look at the proxy and the mirror, if there is one")
+	}
 	if err == nil {
 		err = json.Unmarshal(body, &doc)
 	}
@@ -70,7 +80,7 @@ func (p *pulling) read(ctx context.Context, ref string) (doc document, digest st
 	if doc.MediaType == "" {
 		doc.MediaType = resp.Header.Get("Content-Type")
 	}
-	return doc, resp.Header.Get("Docker-Content-Digest"), nil
+	return doc, digest, nil
 }
 
 // notRead explains an answer that is no manifest.

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,13 +34,14 @@ import (
 
 // world is a registry with TLS under the name example.com, an image team/app:1.0, and a machine that can pull it.
 type world struct {
-	t      *testing.T
-	server *apptest.Server
-	root   apptest.Account
-	repo   ocitest.Repo
-	image  ocitest.Image
-	front  *httptest.Server
-	page   atomic.Bool // /v2/ is a page
+	t       *testing.T
+	server  *apptest.Server
+	root    apptest.Account
+	repo    ocitest.Repo
+	image   ocitest.Image
+	front   *httptest.Server
+	page    atomic.Bool // /v2/ is a page
+	changed atomic.Bool // manifests have another line
 
 	stopped atomic.Bool       // nothing listens
 	hosts   string            // the hosts file
@@ -58,6 +60,14 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if w.changed.Load() && strings.Contains(r.Request.URL.Path, "/manifests/") {
+			r.Body = io.NopCloser(io.MultiReader(r.Body, strings.NewReader("\n")))
+			r.Header.Del("Content-Length")
+			r.ContentLength = -1
+		}
+		return nil
+	}
 	w.front = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if w.page.Load() {
 			http.NotFound(rw, r)
@@ -332,5 +342,26 @@ func TestPullOfAPod(t *testing.T) {
 	if got := last(); got.Passed || got.Name != pull.Token || !strings.Contains(got.Problem, "old") ||
 		!strings.Contains(got.Cure, "ecrin refresh kubernetes --once --registry example.com --namespace shop --service-account default --secret gone") {
 		t.Errorf("without a good secret: got %+v", got)
+	}
+}
+
+// TestPullOfAnotherContent: a manifest that something on the way has changed is refused by clients, by its digest in the reference and by
+// the one that the registry says.
+func TestPullOfAnotherContent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	steps := pull.Explain(t.Context(), w.Options)
+	at := slices.IndexFunc(steps, func(s pull.Step) bool { return s.Name == pull.Image })
+	if at < 0 || !strings.HasPrefix(steps[at].Found, "sha256:") {
+		t.Fatalf("got %+v, want the digest of the image", steps)
+	}
+	w.changed.Store(true)
+	for _, image := range []string{w.Image, "example.com/team/app@" + steps[at].Found} {
+		w.Image = image
+		got := pull.Explain(t.Context(), w.Options)
+		if last := got[len(got)-1]; last.Passed || last.Name != pull.Image || !strings.Contains(last.Problem, steps[at].Found) ||
+			!strings.Contains(last.Cure, "proxy") {
+			t.Errorf("%s: got %+v, want the step of the image to fail with its digest", image, last)
+		}
 	}
 }
