@@ -336,8 +336,11 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 
 // domainOf returns the domain of the hosts of a registry of AWS.
 func domainOf(at name.Registry) string {
-	if at.Region.Partition() == "aws-cn" {
+	switch at.Region.Partition() {
+	case "aws-cn":
 		return "amazonaws.com.cn"
+	case "aws-eusc":
+		return "amazonaws.eu"
 	}
 	return "amazonaws.com"
 }

@@ -52,3 +52,15 @@ func TestCureOfATest(t *testing.T) {
 		}
 	}
 }
+
+// The host of a registry of ECR has the domain of its partition.
+func TestDomainOfAPartition(t *testing.T) {
+	t.Parallel()
+	for region, want := range map[string]string{"us-east-1": "amazonaws.com", "us-gov-west-1": "amazonaws.com",
+		"cn-north-1": "amazonaws.com.cn", "eusc-de-east-1": "amazonaws.eu"} {
+		at, err := registryOf(&Settings{RegistryID: "000000000000", Region: region})
+		if got := domainOf(at); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", region, got, err, want)
+		}
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
 	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // DefaultAudience is the audience of the tokens, as in clusters of AWS.
@@ -72,13 +73,8 @@ type Step struct {
 
 // partition returns the partition of the account.
 func (c *Connection) partition() string {
-	switch {
-	case strings.HasPrefix(c.Config.Region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(c.Config.Region, "us-gov-"):
-		return "aws-us-gov"
-	}
-	return "aws"
+	region, _ := name.ParseRegion(c.Config.Region) // the zero region is in the default partition
+	return region.Partition()
 }
 
 // RoleARN returns the ARN of the role.

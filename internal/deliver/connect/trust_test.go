@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
 )
 
 // Names are compared as they are and namespaces as patterns, each in a statement of its own with the audience.
@@ -44,6 +47,20 @@ func TestParseSubject(t *testing.T) {
 	for text, ok := range map[string]bool{"shop": true, "*": true, "sh*": false, "": false, "a:b": false} {
 		if got, err := ParseNamespace(text); (err == nil) != ok {
 			t.Errorf("ParseNamespace(%q): got %+v and %v, want ok = %t", text, got, err, ok)
+		}
+	}
+}
+
+// Role and provider are those of the partition of the region.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	for region, want := range map[string]string{"us-east-1": "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov",
+		"eusc-de-east-1": "aws-eusc", "": "aws"} {
+		c := Connection{Account: "000000000000", Role: "pull", Config: aws.Config{Region: region},
+			Issuer: kube.Issuer{URL: "https://issuer.test"}}
+		if got, want := c.RoleARN()+" "+c.ProviderARN(), "arn:"+want+":iam::000000000000:role/pull arn:"+want+
+			":iam::000000000000:oidc-provider/issuer.test"; got != want {
+			t.Errorf("%s: got %s, want %s", region, got, want)
 		}
 	}
 }
