@@ -232,11 +232,11 @@ var types = []string{"dev", "trial", "paid", "community", "single-tenant", "test
 // maxTest is how long the licence of a customer of the type test is valid.
 const maxTest = 48 * time.Hour
 
-// NewCustomer makes a customer with its licence. Its ID, Sealed and LicenseHash are set here.
+// NewCustomer makes a customer with its licence. Its Sealed and LicenseHash are set here, and its ID if it has none.
 //
 // Errors: fault.InvalidParameter, and those of meta.Store.PutCustomer.
 func (s *Service) NewCustomer(ctx context.Context, a meta.Application, c meta.Customer, d Details) (meta.Customer, error) {
-	c.ID, c.Application, c.Account = NewID(s.now()), a.ID, a.Account
+	c.ID, c.Application, c.Account = cmp.Or(c.ID, NewID(s.now())), a.ID, a.Account
 	id := NewID(s.now())
 	c.Sealed, c.LicenseHash = s.keys.SealForeign(c.SealContext(), secret.New(id)), identity.HashCustomerPassword(id)
 	c.Version = 0

@@ -12,13 +12,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // Shipped is an application on which a request acts, with the host of the request.
 type Shipped struct {
 	meta.Application
 	Host   endpoint.Host
-	Secure bool // the request came by TLS
+	Region name.Region // of the request
+	Secure bool        // the request came by TLS
 }
 
 // applicationNamed is an input with the members accountId and applicationSlug.
@@ -33,7 +35,7 @@ func onApplication(s *Service, ctx context.Context, req guard.Request, in accoun
 	if err != nil {
 		return t, err
 	}
-	t = guard.Target[Shipped]{Asks: of.Asks, Value: Shipped{Host: req.Host, Secure: req.From.Secure,
+	t = guard.Target[Shipped]{Asks: of.Asks, Value: Shipped{Host: req.Host, Region: req.Region, Secure: req.From.Secure,
 		Application: meta.Application{Account: of.Value, Slug: slug}}}
 	t.Asks[0].Resource = t.Value.ARN()
 	a, err := s.meta.Application(ctx, of.Value, slug)

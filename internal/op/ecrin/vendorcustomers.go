@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
@@ -248,6 +249,8 @@ func (s *Service) CreateCustomer(ctx context.Context, by identity.Caller, at Shi
 	if err != nil {
 		return nil, err
 	}
+	c.ID = vendor.NewID(s.now())
+	ctx = s.telling(ctx, at, event.Vendor{Action: event.CustomerCreated, CustomerID: c.ID, CustomerName: c.Name, Principal: by.ARN})
 	if c, err = s.vendor.NewCustomer(ctx, at.Application, c, d); err != nil {
 		return nil, err
 	}
@@ -262,7 +265,7 @@ func (s *Service) CreateCustomer(ctx context.Context, by identity.Caller, at Shi
 // UpdateCustomer changes what is in the request of a customer. archived ends its licence from the next request on, and begins it again.
 //
 // Errors: fault.InvalidParameter, fault.ObjectNotFound (a channel), and those of vendor.Service.ChangeCustomer.
-func (s *Service) UpdateCustomer(ctx context.Context, _ identity.Caller, at Licensee, in *ecrintypes.UpdateCustomerRequest) (
+func (s *Service) UpdateCustomer(ctx context.Context, by identity.Caller, at Licensee, in *ecrintypes.UpdateCustomerRequest) (
 	*ecrintypes.CustomerResponse, error) {
 	c, d := at.Customer, vendor.Details{}
 	if err := json.Unmarshal([]byte(c.Details), &d); err != nil {
@@ -288,6 +291,11 @@ func (s *Service) UpdateCustomer(ctx context.Context, _ identity.Caller, at Lice
 	case !*in.Archived:
 		c.ArchivedAt = time.Time{}
 	}
+	change := event.Vendor{Action: event.CustomerUpdated, CustomerID: c.ID, CustomerName: c.Name, Principal: by.ARN}
+	if !c.ArchivedAt.IsZero() && at.Customer.ArchivedAt.IsZero() {
+		change.Action = event.CustomerArchived
+	}
+	ctx = s.telling(ctx, at.Shipped, change)
 	c, err := s.vendor.ChangeCustomer(ctx, c, d)
 	if err != nil {
 		return nil, err

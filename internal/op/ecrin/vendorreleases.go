@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
@@ -146,6 +147,15 @@ func showPromotion(p meta.Promotion, c meta.Channel) ecrintypes.ReleasePromotion
 // Errors: those of vendor.Service.Promote.
 func (s *Service) PromoteRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.PromoteReleaseRequest) (
 	*ecrintypes.PromoteReleaseResponse, error) {
+	var told []event.Vendor
+	for _, of := range in.ChannelIds {
+		c, err := s.meta.Channel(ctx, at.ID, of)
+		if err != nil {
+			return nil, err
+		}
+		told = append(told, event.Vendor{Action: event.ReleasePromoted, Channel: c.Slug, Version: in.VersionLabel, Principal: by.ARN})
+	}
+	ctx = s.telling(ctx, at, told...)
 	all, channels, err := s.vendor.Promote(ctx, at.Application, vendor.Promotion{Release: in.Sequence, Channels: in.ChannelIds,
 		Label: in.VersionLabel, Notes: in.ReleaseNotes, Required: yes(in.Required), By: by.ARN})
 	if err != nil {
@@ -161,13 +171,17 @@ func (s *Service) PromoteRelease(ctx context.Context, by identity.Caller, at Shi
 // DemoteRelease ends the offer of a version on a channel, or with undo offers it again.
 //
 // Errors: fault.ObjectNotFound.
-func (s *Service) DemoteRelease(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.DemoteReleaseRequest) (
+func (s *Service) DemoteRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.DemoteReleaseRequest) (
 	*ecrintypes.DemoteReleaseResponse, error) {
 	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.meta.Demote(ctx, c.ID, in.ChannelSequence, yes(in.Undo))
+	change := event.Vendor{Action: event.ReleaseDemoted, Channel: c.Slug, Sequence: in.ChannelSequence, Principal: by.ARN}
+	if yes(in.Undo) {
+		change.Action = event.ReleaseRestored
+	}
+	p, err := s.meta.Demote(s.telling(ctx, at, change), c.ID, in.ChannelSequence, yes(in.Undo))
 	return &ecrintypes.DemoteReleaseResponse{Promotion: showPromotion(p, c)}, err
 }
 
