@@ -2,7 +2,9 @@ package outside_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,4 +186,111 @@ func TestP16RegistryOfAnotherApplication(t *testing.T) {
 	check("shared with other", "other", 200)
 	s.ok(t, "ShareIntegration", ecrintypes.ShareIntegrationRequest{IntegrationName: "aws"}, nil)
 	check("shared with all", "shop", 200)
+}
+
+// Row P18: a token that was rotated is refused at the next request, the other one goes on, and the last use is shown.
+func TestP18RotatedTokens(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, readPolicy, nil)
+	s.root.CreateRepository(t, "demo-apps/nginx").Push(t, "1", ocitest.NewImage(1, 1000))
+	id, _ := s.customer(t, "shop", "big", "*")
+	token := func(operation, label string) string {
+		t.Helper()
+		var out ecrintypes.CustomerTokenResponse
+		s.ok(t, operation, ecrintypes.CustomerTokenRequest{ApplicationSlug: "shop", CustomerId: id, TokenName: label}, &out)
+		return out.Token
+	}
+	path := "proxy/shop/aws/demo-apps/nginx/manifests/1"
+	east, west := token("CreateCustomerToken", "east"), token("CreateCustomerToken", "west")
+	for _, k := range []string{east, west} {
+		get(t, s.near, k, http.MethodGet, path).Want(t, 200)
+	}
+	fresh := token("RotateCustomerToken", "east")
+	for k, want := range map[string]int{east: 401, west: 200, fresh: 200} {
+		if a := get(t, s.near, k, http.MethodGet, path); a.Status != want {
+			t.Errorf("after the rotation: got %d %s, want %d", a.Status, a.Body, want)
+		}
+	}
+	eventually(t, "the last use of both tokens", func() bool {
+		var out ecrintypes.ListCustomerTokensResponse
+		s.ok(t, "ListCustomerTokens", ecrintypes.CustomerRequest{ApplicationSlug: "shop", CustomerId: id}, &out)
+		return len(out.Tokens) == 2 && !slices.ContainsFunc(out.Tokens, func(k ecrintypes.CustomerToken) bool {
+			return k.LastUsedAt == nil || k.LastAddress != "127.0.0.1"
+		})
+	})
+}
+
+// Customers see in lists what they may pull, whatever parameters of pages they send.
+func TestListsOfCustomers(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, readPolicy, nil)
+	here := s.near.Root(t).CreateRepository(t, "shop/api")
+	for i, tag := range []string{"1.0", "2.0", "2.1"} {
+		here.Push(t, tag, ocitest.NewImage(uint64(i+1), 1000))
+	}
+	files := []ecrintypes.ReleaseFile{{Path: "a.yaml", Content: "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers:\n" +
+		"  - {name: a, image: " + s.Host + "/demo-apps/nginx:1}\n  - {name: b, image: ghcr.io/org/x:1}\n  - {name: c, image: " +
+		strings.TrimPrefix(s.near.URL, "http://") + "/shop/api:2.0}\n"}}
+	s.ok(t, "CreateRelease", ecrintypes.CreateReleaseRequest{ApplicationSlug: "shop", Files: files}, nil)
+	_, all := s.customer(t, "shop", "all", "*")
+	id, two := s.customer(t, "shop", "two")
+	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: id, Repositories: []string{"shop/*"},
+		ImageTags: []string{"2.*"}}, nil)
+	_, none := s.customer(t, "shop", "none")
+	want := func(license, path, member string, status int, want ...string) {
+		t.Helper()
+		a := get(t, s.near, license, http.MethodGet, path)
+		var got map[string]json.RawMessage
+		var list []string
+		_ = json.Unmarshal(a.Body, &got)
+		_ = json.Unmarshal(got[member], &list)
+		if a.Status != status || status == 200 && !slices.Equal(list, want) {
+			t.Errorf("%s: got %d %s, want %d and %q", path, a.Status, a.Body, status, want)
+		}
+	}
+	nginx := "proxy/shop/" + s.Host + "/demo-apps/nginx"
+	want(all, "_catalog", "repositories", 403)
+	s.ok(t, "PromoteRelease", ecrintypes.PromoteReleaseRequest{ApplicationSlug: "shop", Sequence: 1, ChannelIds: []string{"stable"}}, nil)
+	want(all, "shop/api/tags/list?n=1&last=1.0", "tags", 200, "1.0", "2.0", "2.1")
+	want(two, "shop/api/tags/list", "tags", 200, "2.0", "2.1")
+	want(none, "shop/api/tags/list", "tags", 403)
+	want(two, "shop/none/tags/list", "tags", 403)
+	want(two, nginx+"/tags/list", "tags", 403)
+	want(two, "_catalog", "repositories", 200, "shop/api")
+	want(none, "_catalog", "repositories", 403)
+	want("", "_catalog", "repositories", 401)
+}
+
+// A licence has a limit of requests, whose answer says when to come again. It is not that of others.
+func TestRateOfALicence(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, readPolicy, func(c *config.Config) { c.CustomerRequests = 5 })
+	_, a := s.customer(t, "shop", "a", "*")
+	_, b := s.customer(t, "shop", "b", "*")
+	var last *ocitest.Answer
+	for range 6 {
+		last = get(t, s.near, a, http.MethodGet, "")
+	}
+	if last.Status != 429 || last.Header.Get("Retry-After") == "" {
+		t.Errorf("the sixth request: got %d %s, want 429 with Retry-After", last.Status, last.Body)
+	}
+	get(t, s.near, b, http.MethodGet, "").Want(t, 200)
+}
+
+// What the proxy answers, logs and stores for the vendor has neither the key of the integration nor tokens of the registry.
+func TestNoCredentialOfAnUpstreamIsShown(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, readPolicy, nil)
+	im := ocitest.NewImage(1, 1000)
+	s.root.CreateRepository(t, "demo-apps/nginx").Push(t, "1", im)
+	_, license := s.customer(t, "shop", "big", "*")
+	for _, path := range []string{"manifests/1", "manifests/none", "blobs/" + ocitest.SHA256(im.Layers[0]), "referrers/" + im.Digest,
+		"tags/list"} {
+		a := get(t, s.near, license, http.MethodGet, "proxy/shop/aws/demo-apps/nginx/"+path)
+		for _, text := range []string{string(a.Body), shown(a.Header)} {
+			if strings.Contains(text, s.secret) || strings.Contains(text, s.key) || a.Header.Get("Location") != "" {
+				t.Errorf("%s: got %d %s with %s", path, a.Status, a.Body, shown(a.Header))
+			}
+		}
+	}
 }

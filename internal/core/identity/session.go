@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +101,54 @@ func (s *Service) Open(purpose, text string) ([]byte, error) {
 type usage struct {
 	mu          sync.Mutex
 	keys, roles map[string]meta.Use
+	tokens      map[tokenOf]meta.CustomerTokenUse
+}
+
+// tokenOf is a token of a customer.
+type tokenOf struct{ customer, name string }
+
+// takeTokens returns the uses of tokens of customers that are not stored, and begins anew.
+func (u *usage) takeTokens() map[tokenOf]meta.CustomerTokenUse {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	tokens := u.tokens
+	u.tokens = nil
+	return tokens
+}
+
+// noteToken notes a use of a token of a customer, unless there is a later one.
+func (u *usage) noteToken(use meta.CustomerTokenUse) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.tokens == nil {
+		u.tokens = map[tokenOf]meta.CustomerTokenUse{}
+	}
+	key := tokenOf{use.Customer, use.Name}
+	if have, ok := u.tokens[key]; !ok || have.At.Before(use.At) {
+		u.tokens[key] = use
+	}
+}
+
+// CustomerUsed notes that a customer has used its token, if it has come with one, from an address. FlushUsed stores it.
+func (s *Service) CustomerUsed(c Caller, address string) {
+	if c.Kind == Customer && c.Token != "" {
+		s.used.noteToken(meta.CustomerTokenUse{Customer: c.UserID, Name: c.Token, At: s.now(), Address: address})
+	}
+}
+
+// flushTokens stores when tokens of customers were last used. What could not be stored is kept for the next call.
+func (s *Service) flushTokens(ctx context.Context) error {
+	tokens := s.used.takeTokens()
+	if len(tokens) == 0 {
+		return nil
+	}
+	err := s.meta.CustomerTokensUsed(ctx, slices.Collect(maps.Values(tokens)))
+	if err != nil {
+		for _, use := range tokens {
+			s.used.noteToken(use)
+		}
+	}
+	return err
 }
 
 func (u *usage) note(c Caller, region, service string, at time.Time) {
@@ -139,17 +189,18 @@ func (u *usage) keep(keys, roles map[string]meta.Use) {
 	}
 }
 
-// FlushUsed stores when keys and roles were last used. What could not be stored is kept for the next call.
+// FlushUsed stores when keys, roles and tokens of customers were last used. What could not be stored is kept for the next call.
 func (s *Service) FlushUsed(ctx context.Context) error {
+	failed := s.flushTokens(ctx)
 	keys, roles := s.used.take()
 	if len(keys)+len(roles) == 0 {
-		return nil
+		return failed
 	}
 	err := s.meta.SetUsed(ctx, keys, roles)
 	if err != nil {
 		s.used.keep(keys, roles)
 	}
-	return err
+	return errors.Join(failed, err)
 }
 
 const (

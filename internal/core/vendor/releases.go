@@ -186,6 +186,14 @@ func (s *Service) Repository(a meta.Application, host endpoint.Host, r rewrite.R
 	return p
 }
 
+// ReleaseImage is an image that a release names.
+type ReleaseImage = meta.ReleaseImage
+
+// RecentImages returns the images of the newest releases of an application that a channel offers.
+func (s *Service) RecentImages(ctx context.Context, application string, releases int) ([]ReleaseImage, error) {
+	return s.meta.RecentImages(ctx, application, releases)
+}
+
 // OwnRepository is a repository of a vendor in this installation.
 type OwnRepository struct {
 	Registry name.Registry

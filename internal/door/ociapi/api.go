@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -39,6 +40,7 @@ type API struct {
 	quirks   registry.Quirks
 	uploads  limiter
 	passes   limiter
+	rates    rates
 
 	spool     *spool.Spool
 	manifests *web.Places // for large manifests that are pulled
@@ -68,15 +70,18 @@ type Options struct {
 	// Integrations and Vendor serve customers; nil for none, who then get nothing by the proxy.
 	Integrations *integration.Service
 	Vendor       *vendor.Service
-	Identity     *identity.Service
-	Guard        *guard.Guard
-	Trail        Trail
-	Hosts        *endpoint.Map
-	Links        *LayerLinks
-	Spool        *spool.Spool // for large manifests, while they arrive and while they are sent
-	Pushes       *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
-	Charts       Charts       // of customers; nil for none
-	Anonymous    bool         // admit requests without credentials where policies allow them
+	// CustomerRequests is how many requests a minute one customer may make; 0 is no limit. Now is for them; nil means time.Now.
+	CustomerRequests int
+	Now              func() time.Time
+	Identity         *identity.Service
+	Guard            *guard.Guard
+	Trail            Trail
+	Hosts            *endpoint.Map
+	Links            *LayerLinks
+	Spool            *spool.Spool // for large manifests, while they arrive and while they are sent
+	Pushes           *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
+	Charts           Charts       // of customers; nil for none
+	Anonymous        bool         // admit requests without credentials where policies allow them
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
 }
@@ -89,8 +94,16 @@ func New(o Options) *API {
 		spool: o.Spool, manifests: web.NewPlaces(maxLargeManifests, maxManifestsWaiting, maxManifestWait),
 		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
 		charts: o.Charts, chartPlaces: chartPlaces(),
-		uploads: limiter{max: maxUploadsPerPrincipal}, passes: limiter{max: maxPassesPerCustomer}, anonymous: o.Anonymous, encode: o.Encode,
+		uploads: limiter{max: maxUploadsPerPrincipal}, passes: limiter{max: maxPassesPerCustomer},
+		rates: rates{perMinute: float64(o.CustomerRequests), now: clock(o.Now)}, anonymous: o.Anonymous, encode: o.Encode,
 	}
+}
+
+func clock(now func() time.Time) func() time.Time {
+	if now == nil {
+		return time.Now
+	}
+	return now
 }
 
 // request is one request: what was parsed of it, its caller, and its target as it was resolved for the decision.
@@ -113,6 +126,7 @@ type request struct {
 	head     registry.ManifestHead // of a stored image
 	deletion registry.Deletion     // of an image to be deleted
 	chart    vendor.ChartSource    // of a customer that reads a chart
+	listed   []string              // what a customer may see of a list
 	body     []byte                // of a manifest push, after it was read
 	asks     [1]guard.Ask          // backing array for the ask of most requests, to save an allocation
 }
@@ -211,6 +225,12 @@ func (a *API) parse(q *request) (*operation, error) {
 		return nil, err
 	}
 	q.ev.Identify(q.caller)
+	if q.caller.Kind == identity.Customer {
+		a.identity.CustomerUsed(q.caller, q.ev.From.SourceIP.String())
+		if err := a.rates.take(q.caller.UserID); err != nil {
+			return nil, err
+		}
+	}
 	if parseErr != nil {
 		return nil, parseErr
 	}
@@ -271,6 +291,9 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	}
 	if op.on == onAllRepositories {
 		ask.Resource = q.reg.RepositoryARN("*")
+		if q.caller.Kind == identity.Customer {
+			return a.customersCatalog(q, ask)
+		}
 		return []guard.Ask{ask}, nil
 	}
 	var err error
@@ -288,6 +311,9 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 		if ask, err = a.ofLayer(q, ask); err != nil {
 			return nil, err
 		}
+	}
+	if q.caller.Kind == identity.Customer && q.target.route == routeTags {
+		return a.customersTags(q, ask)
 	}
 	asks := append(q.asks[:0], ask)
 	switch op.on {

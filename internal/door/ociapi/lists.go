@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -68,6 +69,12 @@ func (a *API) listType() string {
 }
 
 func (a *API) listTags(q *request) error {
+	if q.caller.Kind == identity.Customer {
+		return writeJSON(q.w, a.listType(), struct {
+			Name string   `json:"name"`
+			Tags []string `json:"tags"`
+		}{q.target.name, q.listed})
+	}
 	p, err := a.pageOf(q.r.URL.Query())
 	if err != nil {
 		return err
@@ -112,6 +119,9 @@ func (a *API) listAllTags(q *request) error {
 const catalogPage = 1000
 
 func (a *API) catalog(q *request) error {
+	if q.caller.Kind == identity.Customer {
+		return writeJSON(q.w, a.listType(), map[string][]string{"repositories": q.listed})
+	}
 	p, err := a.pageOf(q.r.URL.Query())
 	if err != nil {
 		return err

@@ -297,6 +297,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, PullThrough: a.pull, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
 			Pushes: pushes, Charts: vendors, Anonymous: c.Anonymous, Encode: tokens.Encode, Integrations: a.remotes, Vendor: vendors,
+			CustomerRequests: c.CustomerRequests, Now: now,
 		}),
 		aws: awsapi.New(awsapi.Options{
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Reports: reports, Identity: id, Guard: decisions, Trail: record,

@@ -48,6 +48,7 @@ rancher_api: true
 license_endpoint: https://updates.example.com
 proxy_domain: proxy.example.com
 registry_domain: registry.example.com:5000
+customer_requests: 60
 max_connections: 1000
 max_connections_per_address: 100
 max_idle_connections: 10
@@ -97,7 +98,7 @@ func TestRead(t *testing.T) {
 		ConfigRepositoryPaths: []string{"111122223333 /srv/git/config.git"},
 		RancherAPI:            true,
 		Shipping: config.Shipping{LicenseEndpoint: "https://updates.example.com", ProxyDomain: "proxy.example.com",
-			RegistryDomain: "registry.example.com:5000"},
+			RegistryDomain: "registry.example.com:5000", CustomerRequests: 60},
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
@@ -259,6 +260,7 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.LicenseEndpoint = "https://a@updates.example.com" }, "license_endpoint: want a URL"},
 		{func(c *config.Config) { c.ProxyDomain = "https://proxy.example.com" }, "proxy_domain: want a host"},
 		{func(c *config.Config) { c.RegistryDomain = "a/b" }, "registry_domain: want a host"},
+		{func(c *config.Config) { c.CustomerRequests = -1 }, "customer_requests: want a number"},
 		{func(c *config.Config) { c.TLS.Mode = "" }, "tls: "},
 		{func(c *config.Config) { c.TLS.Cert = "c.pem" }, "tls: cert and key need mode files"},
 		{func(c *config.Config) { c.TLS = config.TLS{Mode: config.TLSFiles, Cert: "c.pem"} }, "tls: mode files needs cert and key"},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
@@ -18,9 +19,13 @@ type Shipping struct {
 	ProxyDomain string `yaml:"proxy_domain"`
 	// RegistryDomain is the same for images that the vendor has pushed here. Default none.
 	RegistryDomain string `yaml:"registry_domain"`
+	// CustomerRequests is how many requests a minute one licence may make at the registry, with all its tokens; as many may come at once.
+	// Default 6000; 0 is no limit.
+	CustomerRequests int `yaml:"customer_requests"`
 }
 
 func (s *Shipping) settings() []Setting {
+	number := func(v string) (err error) { s.CustomerRequests, err = strconv.Atoi(v); return err }
 	text := func(p *string) func(string) error { return func(v string) error { *p = v; return nil } }
 	return []Setting{
 		{"license-endpoint", "ECRIN_LICENSE_ENDPOINT",
@@ -31,6 +36,8 @@ func (s *Shipping) settings() []Setting {
 		{"registry-domain", "ECRIN_REGISTRY_DOMAIN",
 			"the `host` at which customers pull images that the vendor has pushed; without one it is that of the request", s.RegistryDomain, "",
 			text(&s.RegistryDomain)},
+		{"customer-requests", "ECRIN_CUSTOMER_REQUESTS", "`number` of requests a minute that one licence may make at the registry; 0 is no limit",
+			strconv.Itoa(s.CustomerRequests), "", number},
 	}
 }
 
@@ -39,6 +46,9 @@ func (s *Shipping) check(note func(key string, err error)) {
 	if u, err := url.Parse(s.LicenseEndpoint); s.LicenseEndpoint != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" ||
 		u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil) {
 		note("license_endpoint", fmt.Errorf("want a URL such as https://updates.example.com, got %q", s.LicenseEndpoint))
+	}
+	if s.CustomerRequests < 0 {
+		note("customer_requests", fmt.Errorf("want a number of requests a minute, or 0, got %d", s.CustomerRequests))
 	}
 	for _, d := range []struct{ key, host string }{{"proxy_domain", s.ProxyDomain}, {"registry_domain", s.RegistryDomain}} {
 		if d.host != "" && !vendor.IsDomain(d.host) {

@@ -166,6 +166,37 @@ func (s *Store) Releases(ctx context.Context, application string, below int64, l
 	return all, err
 }
 
+// maxRecentPromotions limits the promotions in which RecentImages looks for releases.
+const maxRecentPromotions = 1000
+
+// RecentImages returns the images of the newest releases of an application that a channel offers, at most releases of them, those of the
+// newest first.
+func (s *Store) RecentImages(ctx context.Context, application string, releases int) (all []ReleaseImage, err error) {
+	var newest []int64
+	err = s.read.rows(ctx, `SELECT release FROM promotions WHERE application = $1 AND demoted_at = 0 ORDER BY release DESC LIMIT $2`,
+		args{application, maxRecentPromotions}, func(scan func(...any) error) error {
+			var release int64
+			err := scan(&release)
+			if n := len(newest); n < releases && (n == 0 || newest[n-1] != release) {
+				newest = append(newest, release)
+			}
+			return err
+		})
+	for _, release := range newest {
+		if err != nil {
+			break
+		}
+		err = s.read.rows(ctx, `SELECT repository, tag, digest FROM release_images WHERE application = $1 AND sequence = $2`,
+			args{application, release}, func(scan func(...any) error) error {
+				var i ReleaseImage
+				err := scan(&i.Repository, &i.Tag, &i.Digest)
+				all = append(all, i)
+				return err
+			})
+	}
+	return all, err
+}
+
 // Promote puts a release on channels, with the next sequence of each. It returns the promotions in the order of the channels.
 //
 // Errors: fault.ObjectNotFound (the release, a channel), fault.ObjectAlreadyExists (a channel offers another release with the label),

@@ -200,6 +200,12 @@ func testReleases(fx *Fixture) {
 	if got := channelsOf([]string{"1"}, ""); !slices.Equal(got, []string{channels[0].ID}) {
 		fx.Errorf("the channels of the image, which one has demoted: got %v", got)
 	}
+	if got, err := fx.RecentImages(fx.Ctx, a.ID, 10); err != nil || len(got) == 0 || got[0].Repository != "docker.io/library/nginx" {
+		fx.Errorf("the images of the newest releases: got %+v, %v", got, err)
+	}
+	if got, err := fx.RecentImages(fx.Ctx, "none", 10); err != nil || len(got) != 0 {
+		fx.Errorf("the images of no application: got %+v, %v", got, err)
+	}
 	p, err := fx.Demote(fx.Ctx, stable.ID, 1, true)
 	fx.Must(err)
 	if !p.DemotedAt.IsZero() || len(channelsOf([]string{"0", "1"}, "")) != 2 || len(channelsOf([]string{"2"}, "")) != 0 {

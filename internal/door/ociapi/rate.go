@@ -1,0 +1,53 @@
+package ociapi
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// maxRates is the number of customers whose rate is remembered. When there are more, all begin anew.
+const maxRates = 10_000
+
+// rates limit the requests of each customer: so many a minute, of which as many may come at once. The zero value has no limit.
+type rates struct {
+	perMinute float64
+	now       func() time.Time
+
+	mu  sync.Mutex
+	all map[string]bucket
+}
+
+type bucket struct {
+	left float64 // requests
+	at   time.Time
+}
+
+// take counts a request of a customer. Errors: fault.Throttled (there were too many).
+func (r *rates) take(customer string) error {
+	if r.perMinute <= 0 {
+		return nil
+	}
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.all[customer]
+	if !ok {
+		if r.all == nil || len(r.all) >= maxRates {
+			r.all = map[string]bucket{}
+		}
+		b = bucket{left: r.perMinute, at: now}
+	}
+	if passed := now.Sub(b.at); passed > 0 {
+		b.left, b.at = min(r.perMinute, b.left+passed.Minutes()*r.perMinute), now
+	}
+	var err error
+	if b.left < 1 {
+		err = fault.Throttled.New("the licence may make at most %.0f requests a minute", r.perMinute)
+	} else {
+		b.left--
+	}
+	r.all[customer] = b
+	return err
+}
