@@ -8,6 +8,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
@@ -27,10 +28,13 @@ type licensed struct {
 	image rewrite.Reference
 	text  string // the image as it was given
 
-	registry ecr.Registry
-	repo     string
-	ask      guard.Ask
-	why      *ecrintypes.Explanation
+	registry  ecr.Registry
+	repo      string
+	proxied   string                // what follows proxy/SLUG/, or the image itself; "" for one of the vendor's own
+	up        *integration.Upstream // of a proxied image
+	unreached error                 // why a proxied image has none
+	ask       guard.Ask
+	why       *ecrintypes.Explanation
 }
 
 // ExplainLicense returns whether a customer may pull an image now, and why not: the licence, whose image it is, whether it is there, and
@@ -55,12 +59,17 @@ func (s *Service) ExplainLicense(ctx context.Context, _ identity.Caller, at Lice
 	}{
 		{"licence", l.license},
 		{"application", l.application},
+		{"integration", l.integrated},
 		{"image", l.stored},
 		{"entitlement", l.entitled},
+		{"upstream", l.upstream},
 	} {
 		step, err := link.check(ctx)
 		if err != nil {
 			return nil, err
+		}
+		if step == (ecrintypes.LicenseStep{}) {
+			continue // it is no link of this image
 		}
 		step.Name = link.name
 		step.Passed = step.Problem == ""
@@ -97,31 +106,32 @@ func (l *licensed) license(context.Context) (step ecrintypes.LicenseStep, _ erro
 }
 
 // application finds the repository of the image, which must be one that the customers of the application can name.
-func (l *licensed) application(context.Context) (step ecrintypes.LicenseStep, _ error) {
+func (l *licensed) application(ctx context.Context) (step ecrintypes.LicenseStep, _ error) {
 	at := l.s.hosts.Default()
 	l.registry.Registry = name.Registry{Account: l.at.Account, Region: at.Region}
 	host, err := l.s.hosts.Parse(l.image.Host)
-	switch {
-	case l.image.Host == "":
+	if l.image.Host == "" {
 		l.repo = l.image.Path
-	case err == nil && host.Kind == endpoint.Registry && host.Registry.Account != l.at.Account:
-		step.Problem = fmt.Sprintf("%s is the registry of the account %s, and the application %s is one of the account %s", l.image.Host,
-			host.Registry.Account, l.at.Slug, l.at.Account)
-		step.Cure = fmt.Sprintf("name a repository of the account %s in the release", l.at.Account)
-		return step, nil
-	default:
-		if err == nil && host.Kind == endpoint.Registry {
+	} else {
+		if err == nil && host.Kind == endpoint.Registry && host.Registry.Account == l.at.Account {
 			l.registry.Registry = host.Registry
 		}
-		if slug, _, ok := strings.Cut(strings.TrimPrefix(l.image.Path, "proxy/"), "/"); ok && strings.HasPrefix(l.image.Path, "proxy/") &&
-			slug != l.at.Slug {
+		text, byProxy := strings.CutPrefix(l.image.Path, "proxy/")
+		slug, rest, _ := strings.Cut(text, "/")
+		if byProxy && slug != l.at.Slug {
 			step.Problem = fmt.Sprintf("the image is one of the application %s, and the licence is one of %s: the request is refused with "+
 				"status 403", slug, l.at.Slug)
 			step.Cure = "pull " + strings.Replace(l.text, "proxy/"+slug+"/", "proxy/"+l.at.Slug+"/", 1) +
 				", or with a licence of the application " + slug
 			return step, nil
 		}
-		l.repo = l.s.vendor.Repository(l.at.Application, l.at.Host, l.image)
+		if err := l.find(ctx, rest, byProxy); err != nil {
+			return step, err
+		}
+	}
+	if l.proxied != "" {
+		step.Found = fmt.Sprintf("the image is pulled as proxy/%s/%s", l.at.Slug, l.proxied)
+		return step, nil
 	}
 	step.Found = fmt.Sprintf("the image is %s of the application %s", l.repo, l.at.Slug)
 	return step, nil
@@ -136,6 +146,9 @@ func (l *licensed) reference() string {
 
 // stored finds the image.
 func (l *licensed) stored(ctx context.Context) (step ecrintypes.LicenseStep, _ error) {
+	if l.proxied != "" {
+		return step, l.proxiedAsk(ctx)
+	}
 	absent := func(what string) (ecrintypes.LicenseStep, error) {
 		step.Problem = what + ": the request is refused as one without an entitlement is, or with status 404"
 		step.Cure = fmt.Sprintf("push the image: skopeo copy docker-archive:IMAGE.tar docker://%s/%s%s", l.at.Host, l.repo, l.reference())
@@ -173,6 +186,129 @@ func (l *licensed) stored(ctx context.Context) (step ecrintypes.LicenseStep, _ e
 	of.Digest = head.Digest
 	l.ask.Image.Reference = of
 	step.Found = "the image is there: " + head.Digest.String()
+	return step, nil
+}
+
+// proxiedAsk sets the ask for an image of another registry, which need not have been fetched yet.
+func (l *licensed) proxiedAsk(ctx context.Context) error {
+	l.ask = guard.Ask{Action: "ecr:BatchGetImage", Resource: l.registry.RepositoryARN(l.up.Name()), Owner: guard.OwnedBy(l.at.Account),
+		Region: l.registry.Region}
+	var err error
+	if l.ask.Image.Reference, err = name.ParseReference(strings.TrimLeft(l.reference(), ":@")); err != nil {
+		return err
+	}
+	repo, err := l.up.Repository()
+	if err != nil {
+		return err
+	}
+	found, err := l.s.registry.Repository(ctx, l.registry.Registry, repo)
+	switch {
+	case errors.Is(err, fault.RepositoryNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	l.ask.Repository = &found
+	head, err := l.s.meta.Head(ctx, found.ID, l.ask.Image.Reference)
+	if errors.Is(err, fault.ImageNotFound) {
+		return nil
+	}
+	l.ask.Image.Stored, l.ask.Image.Digest = err == nil, head.Digest
+	return err
+}
+
+// find finds out whether an image with a host is one of the vendor's own. It looks as the registry does: at a host of this installation the
+// image is the vendor's, unless it is pulled by the proxy; by the proxy an integration is tried first, and then the own registry.
+func (l *licensed) find(ctx context.Context, rest string, byProxy bool) error {
+	image := l.image.Host + "/" + l.image.Path
+	if byProxy {
+		image = rest
+	}
+	own, ok, err := l.s.vendor.Own(l.at.Account, l.registry.Registry, l.at.Host, image)
+	host, _ := l.s.hosts.Parse(l.image.Host)
+	if direct := !byProxy && host.Kind == endpoint.Any; !ok || !direct {
+		up, failed := l.s.remotes.Upstream(ctx, l.at.Account, l.at.Application.ID, image)
+		if !ok || !errors.Is(failed, integration.ErrNoIntegration) {
+			l.proxied, l.up, l.unreached = image, up, failed
+			return nil
+		}
+	}
+	l.registry.Registry, l.repo = own.Registry, own.Repo.String()
+	return err
+}
+
+// integrated finds the integrations by which an image of another registry is reached.
+func (l *licensed) integrated(ctx context.Context) (step ecrintypes.LicenseStep, _ error) {
+	if l.proxied == "" {
+		return step, nil
+	}
+	err, up := l.unreached, l.up
+	if err == nil {
+		var names []string
+		for _, i := range up.By {
+			names = append(names, i.Name)
+		}
+		step.Found = fmt.Sprintf("%s is reached by the integration %s", up.Host, strings.Join(names, " or "))
+		return step, nil
+	}
+	if !errors.Is(err, fault.AccessDenied) {
+		return step, err
+	}
+	host, _, _ := strings.Cut(l.proxied, "/")
+	step.Problem = fault.From(err).Public + ": the request is refused with status 403"
+	isHost := strings.ContainsAny(host, ".:") || host == "localhost"
+	if errors.Is(err, integration.ErrNoIntegration) {
+		if !isHost {
+			host = rewrite.Hub
+		}
+		kind := "oci"
+		if at, err := l.s.hosts.Parse(host); err == nil && at.Kind == endpoint.Registry {
+			kind = "ecr"
+		}
+		step.Cure = fmt.Sprintf("ecrin integration add NAME --kind %s --registry-host %s\necrin app registry add NAME --app %s",
+			kind, host, l.at.Slug)
+		return step, nil
+	}
+	label := host // of an integration, unless it is a host
+	if !isHost {
+		if _, err := l.s.meta.Integration(ctx, l.at.Account, host); errors.Is(err, fault.IntegrationNotFound) {
+			host, isHost = rewrite.Hub, true
+		} else if err != nil {
+			return step, err
+		}
+	}
+	if isHost {
+		all, err := l.s.remotes.ForHost(ctx, l.at.Account, host, "")
+		if err != nil {
+			return step, err
+		}
+		label = "NAME"
+		if len(all) > 0 {
+			label = all[0].Name
+		}
+	}
+	step.Cure = fmt.Sprintf("ecrin app registry add %s --app %s", label, l.at.Slug)
+	return step, nil
+}
+
+// upstream makes the calls of a pull at the other registry, by each integration until one succeeds.
+func (l *licensed) upstream(ctx context.Context) (step ecrintypes.LicenseStep, _ error) {
+	if l.up == nil {
+		return step, nil
+	}
+	for _, i := range l.up.By {
+		steps, _, err := l.s.remotes.Test(ctx, i, l.up.Path+l.reference())
+		if err != nil {
+			return step, err
+		}
+		last := steps[len(steps)-1]
+		if last.Passed {
+			return ecrintypes.LicenseStep{Found: fmt.Sprintf("%s has the image: %s", l.up.Host, last.Found)}, nil
+		}
+		step.Problem = strings.TrimSpace(fmt.Sprintf("%s, by the integration %s, in the step %s: %s %s", l.up.Host, i.Name, last.Name, last.Code,
+			last.Message))
+		step.Cure = last.Cure
+	}
 	return step, nil
 }
 
