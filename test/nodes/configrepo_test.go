@@ -80,7 +80,7 @@ type kept struct {
 	t    *testing.T
 	gate gate
 	dir  string // of the bare repository
-	a, b *apptest.Server
+	a    *apptest.Server
 
 	startB func() *apptest.Server
 }
