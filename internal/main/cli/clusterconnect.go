@@ -410,6 +410,9 @@ func (f *follower) step(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if len(had) == 0 {
+		return false, fmt.Errorf("the server knows no cluster %s: connect it again", f.label)
+	}
 	if had[0].Issuer != issuer.URL {
 		return false, fmt.Errorf("the API server has the issuer %s, and the cluster %s was connected with %q: connect it again",
 			issuer.URL, f.label, had[0].Issuer)

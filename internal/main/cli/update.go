@@ -278,7 +278,8 @@ func (c *commands) updateRegistry() *cobra.Command {
 	cmd := &cobra.Command{Use: "registry [HOST[/NAMESPACE]]", Args: atMostOne("HOST[/NAMESPACE]"),
 		Short: "Pull all images from a registry of your own",
 		Long: `Make a version that pulls all images, public ones too, from a registry of your own; --none goes back. The pull secret then has this host
-alone. The images must be in that registry, under the names that the command prints.`,
+alone. The images must be in that registry: "ecrin rewrite --registry" copies them there, and "ecrin files" shows their
+names.`,
 		Example: "  ecrin update registry registry.example.com/shop --username shop --password-file password"}
 	dir, allow, asJSON := dirFlag(cmd), allowFlag(cmd), c.jsonFlag(cmd)
 	f := cmd.Flags()
