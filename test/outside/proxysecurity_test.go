@@ -37,8 +37,8 @@ func TestImagesOfOthersByTheProxy(t *testing.T) {
 	repo.Push(t, "2.0", other)
 	_, all := s.customer(t, "shop", "all", "*")
 	id, first := s.customer(t, "shop", "first")
-	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: id, Repositories: []string{s.Host + "/demo/*"},
-		ImageTags: []string{"1.*"}}, nil)
+	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: id, ImageTags: []string{"1.*"},
+		Repositories: []string{s.Host + "/demo/*"}}, nil)
 	_, foreign := s.customer(t, "shop", "foreign", s.Host+"/others/*")
 	_, none := s.customer(t, "shop", "none")
 	layer := func(im ocitest.Image) string { return "blobs/" + ocitest.SHA256(im.Layers[0]) }
@@ -199,6 +199,40 @@ func TestCustomersOnOtherDoors(t *testing.T) {
 		if path, ok := strings.CutPrefix(c.path, "/v2/"); ok {
 			if a := get(t, s.near, license, c.method, path); a.Status != 403 && a.Status != 405 {
 				t.Errorf("%s %s: got %d %s, want 403", c.method, path, a.Status, a.Body)
+			}
+		}
+	}
+}
+
+// Row P6, the trail: each refused request has a line with its code, and the customer if it is known.
+func TestP6RefusalsAreInTheTrail(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, readPolicy, nil)
+	s.root.CreateRepository(t, "demo-apps/nginx").Push(t, "1", ocitest.NewImage(1, 1000))
+	id, license := s.customer(t, "shop", "big")
+	s.ok(t, "CreateApplication", ecrintypes.CreateApplicationRequest{ApplicationName: "Other"}, nil)
+	_, others := s.customer(t, "other", "big", "*")
+	path := "proxy/shop/aws/demo-apps/nginx/manifests/1"
+	for what, c := range map[string]struct {
+		password string
+		status   int
+		has      []string
+	}{
+		"no licence":             {strings.Repeat("a", 27), 401, []string{"no customer has this licence"}},
+		"another application":    {others, 403, []string{"customer/other/", "AccessDenied"}},
+		"without an entitlement": {license, 403, []string{"customer/shop/" + id, "AccessDenied", "ecr:BatchGetImage"}},
+	} {
+		a := get(t, s.near, c.password, http.MethodGet, path).Want(t, c.status)
+		var lines []string
+		eventually(t, "a line of "+what, func() bool {
+			var out ecrintypes.ListAuditEventsResponse
+			s.ok(t, "ListAuditEvents", ecrintypes.ListAuditEventsRequest{RequestId: a.Header.Get("X-Amzn-Requestid")}, &out)
+			lines = out.Events
+			return len(lines) > 0
+		})
+		for _, want := range c.has {
+			if !strings.Contains(lines[0], want) || strings.Contains(lines[0], c.password) {
+				t.Errorf("%s: got %s, want %q and not the licence", what, lines[0], want)
 			}
 		}
 	}

@@ -236,6 +236,9 @@ func (a *API) parse(q *request) (*operation, error) {
 	}
 	if q.caller.Kind == identity.Customer && q.target.route.named() {
 		if err := a.customersTarget(q); err != nil {
+			if op, unknown := operationOf(q.r.Method, q.target.route, http.Header{}); unknown == nil && op.event != "" {
+				q.describe(op) // so that the refusal has a line in the audit trail
+			}
 			return nil, err
 		}
 	}

@@ -29,11 +29,12 @@ func (a *API) customersTarget(q *request) error {
 		}
 		return nil
 	}
+	def := name.Registry{Account: q.caller.Account, Region: a.hosts.Default().Region}
+	q.reg = def
 	slug, rest, _ := strings.Cut(text, "/")
 	if slug != q.caller.Slug() {
 		return fault.AccessDenied.New("the licence is not one of the application %s", name.Clip(slug))
 	}
-	def := name.Registry{Account: q.caller.Account, Region: a.hosts.Default().Region}
 	up, err := a.shared.Upstream(q.r.Context(), q.caller.Account, q.caller.Application, rest)
 	if errors.Is(err, integration.ErrNoIntegration) { // a name of AWS may be that of an integration, and of the own registry too
 		if own, ok, err2 := a.vendor.Own(q.caller.Account, def, q.host, rest); ok {
@@ -44,7 +45,7 @@ func (a *API) customersTarget(q *request) error {
 	if err != nil {
 		return err
 	}
-	q.reg, q.up = def, up
+	q.up = up
 	q.repo, err = up.Repository()
 	return err
 }
