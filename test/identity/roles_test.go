@@ -126,6 +126,12 @@ func instanceProfiles(t *testing.T, root actor) {
 		&iam.GetInstanceProfileInput{InstanceProfileName: profile}, time.Minute); err != nil {
 		t.Errorf("waiting for an instance profile that exists: %v", err)
 	}
+	do(t, root.iam.TagInstanceProfile, iam.TagInstanceProfileInput{InstanceProfileName: profile, Tags: tags("stage", "prod", "team", "core")})
+	do(t, root.iam.UntagInstanceProfile, iam.UntagInstanceProfileInput{InstanceProfileName: profile, TagKeys: []string{"stage"}})
+	left := do(t, root.iam.ListInstanceProfileTags, iam.ListInstanceProfileTagsInput{InstanceProfileName: profile}).Tags
+	if got := tagTexts(left); len(got) != 1 || got[0] != "team=core" {
+		t.Errorf("ListInstanceProfileTags: got %q, want team=core alone", got)
+	}
 	do(t, root.iam.AddRoleToInstanceProfile, iam.AddRoleToInstanceProfileInput{InstanceProfileName: profile, RoleName: role})
 	got := do(t, root.iam.GetInstanceProfile, iam.GetInstanceProfileInput{InstanceProfileName: profile}).InstanceProfile
 	if len(got.Roles) != 1 || *got.Roles[0].RoleName != "node" || *got.InstanceProfileId != *made.InstanceProfileId {

@@ -35,6 +35,14 @@ func users(t *testing.T, root actor) {
 	if err != nil {
 		t.Errorf("waiting for a user that exists: %v", err)
 	}
+	ada := aws.String("ada")
+	if n := len(do(t, root.iam.ListMFADevices, iam.ListMFADevicesInput{UserName: ada}).MFADevices) +
+		len(do(t, root.iam.ListSSHPublicKeys, iam.ListSSHPublicKeysInput{UserName: ada}).SSHPublicKeys) +
+		len(do(t, root.iam.ListServiceSpecificCredentials, iam.ListServiceSpecificCredentialsInput{UserName: ada}).ServiceSpecificCredentials) +
+		len(do(t, root.iam.ListSigningCertificates, iam.ListSigningCertificatesInput{UserName: ada}).Certificates) +
+		len(do(t, root.iam.ListVirtualMFADevices, iam.ListVirtualMFADevicesInput{}).VirtualMFADevices); n != 0 {
+		t.Errorf("credentials that no operation makes: got %d, want none", n)
+	}
 	// The waiter treats the error for a missing user as "not yet", and ends by its own limit.
 	err = iam.NewUserExistsWaiter(root.iam, func(o *iam.UserExistsWaiterOptions) {
 		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
@@ -65,7 +73,7 @@ func users(t *testing.T, root actor) {
 	wantText(t, "after UpdateUser", got.Arn, root.arn("user/ops/Ada.L"))
 	wantText(t, "the id after UpdateUser", got.UserId, *made.UserId)
 
-	ada := aws.String("Ada.L")
+	ada = aws.String("Ada.L")
 	do(t, root.iam.TagUser, iam.TagUserInput{UserName: ada, Tags: tags("Mail", "a+b@example.com", "note", "größe: 5 + ü")})
 	wantPages(t, iam.NewListUserTagsPaginator(root.iam, &iam.ListUserTagsInput{UserName: ada, MaxItems: aws.Int32(2)}),
 		func(out *iam.ListUserTagsOutput) []string { return tagTexts(out.Tags) }, 2, "Mail=a+b@example.com", "note=größe: 5 + ü", "team=core")
