@@ -80,7 +80,7 @@ func (s source) Blob(ctx context.Context, d name.Digest, size, offset int64) (io
 func (t *Transfer) source(r rule.Reference) (source, error) {
 	host, ref := at(r)
 	e, repo := upstream.Endpoint{Host: host}, r.Repository()
-	named := r.Host == t.Proxy.Host || t.Proxy.Vendor != "" && r.Host == t.Proxy.Vendor
+	named := t.Proxy.Serves(r)
 	if t.Proxy.Host != "" && (named || t.Private(r)) {
 		if !named {
 			if !t.Proxy.Has(r) {

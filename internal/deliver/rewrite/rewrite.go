@@ -156,7 +156,8 @@ func (e *Engine) Run(ctx context.Context, in Input) (Output, error) {
 	for _, i := range images {
 		decision := d.of(ctx, i.Reference)
 		one := Decided{Image: i.String(), Private: decision.Private, Why: decision.Why, PulledAs: renamed(i.Reference, out.Renames)}
-		if in.Local == nil && decision.Private && out.Proxy.Host != "" && !out.Proxy.Has(i.Reference) {
+		unnamed := !out.Proxy.Serves(i.Reference) && !out.Proxy.Has(i.Reference)
+		if in.Local == nil && decision.Private && out.Proxy.Host != "" && unnamed {
 			one.Problem = "it has no name at the proxy: the vendor knows the name of the registry " + i.Host
 		}
 		for _, o := range i.Objects {

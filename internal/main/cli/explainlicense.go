@@ -17,9 +17,9 @@ func (c *commands) explainLicense() *cobra.Command {
 		return nil
 	},
 		Short: "Say whether a customer may pull an image now, and what to do if not",
-		Long: `Look at the links between a customer and an image: is the licence valid, is the image one of the application, is its registry shared
-with the application, is it there, does an entitlement allow it, and does the other registry give it. The first link that is broken ends the list, with the command that mends it. It is decided as for a pull; nothing is
-pulled, and the pull log has no row of it.
+		Long: `Look at the links between a customer and an image: is the licence valid, is the image one of the application, is its
+registry shared with the application, is it there, does an entitlement allow it, and does the other registry give it. The
+first link that is broken ends the list, with the command that mends it. It is decided as for a pull; nothing is pulled.
 
 IMAGE is written as the customer writes it; without a host it is an image of the vendor. CUSTOMER is a name, an id or the vendor's own id.
 

@@ -39,7 +39,7 @@ type licensed struct {
 
 // ExplainLicense returns whether a customer may pull an image now, and why not: the licence, whose image it is, whether it is there, and
 // the entitlements. The first link that is broken is the last step, with what mends it. An image without a host is one of the vendor's.
-// Nothing is pulled, and the pull log has no row of it.
+// Nothing is pulled.
 //
 // Errors: fault.InvalidParameter (the image).
 func (s *Service) ExplainLicense(ctx context.Context, _ identity.Caller, at Licensee, in *ecrintypes.ExplainLicenseRequest) (
@@ -150,7 +150,7 @@ func (l *licensed) stored(ctx context.Context) (step ecrintypes.LicenseStep, _ e
 		return step, l.proxiedAsk(ctx)
 	}
 	absent := func(what string) (ecrintypes.LicenseStep, error) {
-		step.Problem = what + ": the request is refused as one without an entitlement is, or with status 404"
+		step.Problem = what + ": a pull ends with status 404, or with 403 if no entitlement reaches it"
 		step.Cure = fmt.Sprintf("push the image: skopeo copy docker-archive:IMAGE.tar docker://%s/%s%s", l.at.Host, l.repo, l.reference())
 		return step, nil
 	}

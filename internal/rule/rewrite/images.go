@@ -39,6 +39,11 @@ func (p Proxy) at(name string) string {
 	return p.Host + "/proxy/" + p.Slug + "/" + name
 }
 
+// Serves reports whether an image is written with the host of the proxy or of the vendor's registry, so that it stays as it is.
+func (p Proxy) Serves(r Reference) bool {
+	return r.Host != "" && (r.Host == p.Host || r.Host == p.Vendor)
+}
+
 // Has reports whether an image can have a name at the proxy: its host has no port, or a name there.
 func (p Proxy) Has(r Reference) bool { return !strings.Contains(r.Host, ":") || p.Names[r.Host] != "" }
 
@@ -48,7 +53,7 @@ func (p Proxy) Renames(images []Image, private func(Reference) bool) []Rename {
 	var all []Rename
 	for _, image := range images {
 		switch {
-		case image.Host == p.Host, p.Vendor != "" && image.Host == p.Vendor:
+		case p.Serves(image.Reference):
 		case p.StandardAt != "" && image.Host == p.StandardAt && p.Vendor != "":
 			all = append(all, Rename{image.Name(), p.Vendor + "/" + image.Path})
 		case p.Has(image.Reference) && private(image.Reference):

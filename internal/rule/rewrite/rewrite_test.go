@@ -453,3 +453,23 @@ func TestP12DownstreamIsTheCustomers(t *testing.T) {
 		t.Errorf("the change of the customer is not in the build:\n%s", text)
 	}
 }
+
+// Images of the proxy and of the vendor's registry stay as they are, also at a port; an image without a host is one of neither.
+func TestImagesThatTheProxyServes(t *testing.T) {
+	for _, tt := range []struct {
+		proxy rewrite.Proxy
+		image string
+		want  bool
+	}{
+		{rewrite.Proxy{Host: "proxy.example.com", Vendor: "images.example.com"}, "proxy.example.com/proxy/shop/a", true},
+		{rewrite.Proxy{Host: "proxy.example.com", Vendor: "images.example.com"}, "images.example.com/shop/a", true},
+		{rewrite.Proxy{Host: "localhost:5100"}, "localhost:5100/shop/a:1", true},
+		{rewrite.Proxy{Host: "localhost:5100"}, "localhost:5101/shop/a:1", false},
+		{rewrite.Proxy{Host: "proxy.example.com"}, "nginx", false},
+	} {
+		r, err := rewrite.ParseReference(tt.image)
+		if got := tt.proxy.Serves(r); err != nil || got != tt.want {
+			t.Errorf("%s at %+v: got %t, %v, want %t", tt.image, tt.proxy, got, err, tt.want)
+		}
+	}
+}
