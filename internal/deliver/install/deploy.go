@@ -274,13 +274,20 @@ func (i *Installation) pause(ctx context.Context) error {
 	}
 }
 
-// await waits until the objects of a version run, or one of them has failed.
+// steadyLooks is at how many looks in succession all objects must run. A container that ends at once is available for a moment, and again
+// after its first restart; the kubelet says CrashLoopBackOff only after that.
+const steadyLooks = 5
+
+// await waits until the objects of a version run steadily, or one of them has failed.
 func (i *Installation) await(ctx context.Context, o *kube.Objects, sequence int64, wait time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, ErrNotReady)
 	defer cancel()
-	said := ""
+	said, steady := "", 0
 	for {
 		status, text, err := i.health(ctx, o)
+		if steady++; status != Deployed {
+			steady = 0
+		}
 		switch {
 		case errors.Is(context.Cause(ctx), ErrNotReady):
 			return ErrNotReady
@@ -288,10 +295,10 @@ func (i *Installation) await(ctx context.Context, o *kube.Objects, sequence int6
 			return fmt.Errorf("%w (ecrin update deploy resumes the deployment)", err)
 		case status == Failed:
 			return i.fail(sequence, text)
-		case status == Deployed:
+		case steady == steadyLooks:
 			return i.set(sequence, Deployed, "", nil)
 		}
-		if text != said {
+		if text != said && status != Deployed {
 			said = text
 			i.o.Say("%s", text)
 		}
