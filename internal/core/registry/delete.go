@@ -66,7 +66,7 @@ func (d Deletion) references() []name.Reference {
 // fault.RepositoryNotFound, fault.ImageEntitled (customers of a vendor would lose it, and Force is not set).
 func (s *Service) Delete(ctx context.Context, by identity.Caller, r Repository, d Deletion) ([]Removed, error) {
 	if s.entitled != nil && !d.Force {
-		if err := s.entitled(ctx, r, d.references()); err != nil {
+		if err := s.entitled.Check(ctx, r, d.references()); err != nil {
 			return nil, err
 		}
 	}

@@ -25,6 +25,8 @@ const (
 	// maxEvaluations limits the evaluations of one job, if images that were counted keep changing between evaluation and deletion. What is
 	// left is due at the next evaluation.
 	maxEvaluations = 20
+	// entitledStep is the number of images between two rests while customers of images are searched.
+	entitledStep = 128
 	// previewAttempts is the number of attempts after which a preview has failed.
 	previewAttempts = 3
 )
@@ -125,7 +127,52 @@ func (s *Service) evaluate(ctx context.Context, place chan struct{}, r Repositor
 	if err != nil {
 		return nil, err
 	}
+	result, err := lifecycle.Evaluate(ctx, p, images, now)
+	if err != nil || s.entitled == nil {
+		return result, err
+	}
+	if held, err := s.holdEntitled(ctx, r, result); err != nil || !held {
+		return result, err
+	}
 	return lifecycle.Evaluate(ctx, p, images, now)
+}
+
+// holdEntitled protects the images of a result that a policy would act on and that customers may pull, and reports whether there are any.
+// An archived image cannot be pulled either. Since a protection never makes a rule due, one evaluation after it is enough.
+func (s *Service) holdEntitled(ctx context.Context, r Repository, result *lifecycle.Result) (held bool, _ error) {
+	if result.Expire.Images+result.Archive.Images == 0 {
+		return false, nil
+	}
+	entitled, err := s.entitled.In(ctx, r)
+	if err != nil || entitled == nil {
+		return false, err
+	}
+	step := s.pace.Step()
+	for i := range result.Verdicts {
+		v := &result.Verdicts[i]
+		if v.Action == lifecycle.None {
+			continue
+		}
+		refs := make([]name.Reference, 0, len(v.Image.Tags)+1)
+		for _, t := range v.Image.Tags {
+			if tag, err := name.ParseTag(t.Name); err == nil {
+				refs = append(refs, name.Reference{Tag: tag, Digest: v.Image.Digest})
+			}
+		}
+		ok, err := entitled(ctx, append(refs, name.Reference{Digest: v.Image.Digest}))
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			v.Image.Protection |= lifecycle.Entitled
+			held = true
+		}
+		if i%entitledStep == entitledStep-1 {
+			step.Rest(ctx)
+			step = s.pace.Step()
+		}
+	}
+	return held, ctx.Err()
 }
 
 // repositoryOf returns the repository of a job. gone says that it was deleted, so that the job has nothing to do.

@@ -50,7 +50,16 @@ type Service struct {
 	pulled   func(Repository, name.Digest) // nil for none
 	stored   func(context.Context, Repository, int64)
 	pace     *jobs.Pace
-	entitled func(context.Context, Repository, []name.Reference) error
+	entitled Entitlements
+}
+
+// Entitlements knows what customers of vendors may pull.
+type Entitlements interface {
+	// Check refuses the deletion of an image by the given references if customers would lose it. Errors: fault.ImageEntitled.
+	Check(context.Context, Repository, []name.Reference) error
+	// In returns what reports whether a customer may pull an image of a repository by one of its references, as of now; nil if customers
+	// reach nothing in the repository.
+	In(context.Context, Repository) (func(context.Context, []name.Reference) (bool, error), error)
 }
 
 // Options holds the parameters of New besides the stores.
@@ -67,10 +76,8 @@ type Options struct {
 	Pulled func(Repository, name.Digest)
 	// Stored is called when a repository holds a blob that it did not hold, with the context of the push and the bytes; nil for none. It
 	// must not wait.
-	Stored func(context.Context, Repository, int64)
-	// Entitled refuses a deletion by the given references if customers of a vendor would lose the image; nil for none.
-	// Errors: fault.ImageEntitled.
-	Entitled func(context.Context, Repository, []name.Reference) error
+	Stored   func(context.Context, Repository, int64)
+	Entitled Entitlements // nil for none
 	// Pace makes evaluations, deletions by lifecycle policies and collections yield to requests; nil if they need not.
 	Pace *jobs.Pace
 }

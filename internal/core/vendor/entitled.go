@@ -2,12 +2,14 @@ package vendor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/entitlement"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -57,33 +59,103 @@ func (h *Holders) Check(ctx context.Context, r meta.Repository, refs []name.Refe
 		"with `ecrin image delete --force`", what, r.Name, strings.Join(found, ", "), more)
 }
 
-func (h *Holders) ofApplication(ctx context.Context, a meta.Application, r meta.Repository, refs []name.Reference, found []string) (
-	[]string, error) {
-	for after := (meta.CustomerKey{}); ; {
-		page, err := h.Meta.Customers(ctx, a, after, false, holdersPage)
+// In returns what reports whether a customer of an application of the account may pull an image of a repository by one of its references;
+// nil if no entitlement reaches the repository. The customers are those of now, and their rights those of each call.
+//
+// Errors: those of the store; the returned function: those of guard.Guard.Allowed.
+func (h *Holders) In(ctx context.Context, r meta.Repository) (func(context.Context, []name.Reference) (bool, error), error) {
+	all, err := h.Meta.Applications(ctx, r.Registry.Account)
+	if err != nil {
+		return nil, err
+	}
+	type holder struct {
+		of meta.Application
+		meta.Customer
+	}
+	var holders []holder
+	alike := map[string]bool{} // customers with the same rights have the same answers
+	for _, a := range all {
+		err := h.customers(ctx, a, func(c meta.Customer) (bool, error) {
+			rights, err := h.rights(ctx, a, c, r)
+			if err == nil && rights != "" && !alike[rights] {
+				alike[rights] = true
+				holders = append(holders, holder{a, c})
+			}
+			return true, err
+		})
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range page {
-			if len(found) > maxHolders {
-				return found, nil
+	}
+	if len(holders) == 0 {
+		return nil, nil
+	}
+	return func(ctx context.Context, refs []name.Reference) (bool, error) {
+		for _, c := range holders {
+			if ok, err := h.holds(ctx, c.of, c.Customer, r, refs); err != nil || ok {
+				return ok, err
 			}
+		}
+		return false, nil
+	}, nil
+}
+
+// rights returns a key of the entitlements of a customer that reach a repository, or "" if none does.
+func (h *Holders) rights(ctx context.Context, a meta.Application, c meta.Customer, r meta.Repository) (string, error) {
+	all, err := h.Meta.Entitlements(ctx, a.ID, c.ID)
+	if err != nil {
+		return "", err
+	}
+	key := ""
+	for _, e := range all {
+		var rule entitlement.Rule
+		if err := json.Unmarshal([]byte(e.Rule), &rule); err != nil {
+			return "", fmt.Errorf("reading the entitlement %s: %w", e.ID, err)
+		}
+		if !rule.Reaches(r.Name.String()) {
+			continue
+		}
+		key += "\n" + a.ID + e.Rule + e.CreatedAt.String()
+		if rule.ReleasedBefore == entitlement.LicenseEnd {
+			key += c.ExpiresAt.String()
+		}
+	}
+	return key, nil
+}
+
+// customers calls each for the customers of an application whose licence has not ended, in the order of their names, until it returns
+// false or fails.
+func (h *Holders) customers(ctx context.Context, a meta.Application, each func(meta.Customer) (bool, error)) error {
+	for after := (meta.CustomerKey{}); ; {
+		page, err := h.Meta.Customers(ctx, a, after, false, holdersPage)
+		if err != nil {
+			return err
+		}
+		for _, c := range page {
 			after = meta.CustomerKey{Name: c.Name, ID: c.ID}
 			if !c.ExpiresAt.IsZero() && !h.Now().Before(c.ExpiresAt) {
 				continue
 			}
-			holds, err := h.holds(ctx, a, c, r, refs)
-			if err != nil {
-				return nil, err
-			}
-			if holds {
-				found = append(found, fmt.Sprintf("%s of %s", c.Name, a.Slug))
+			if more, err := each(c); err != nil || !more {
+				return err
 			}
 		}
 		if len(page) < holdersPage {
-			return found, nil
+			return nil
 		}
 	}
+}
+
+func (h *Holders) ofApplication(ctx context.Context, a meta.Application, r meta.Repository, refs []name.Reference, found []string) (
+	[]string, error) {
+	err := h.customers(ctx, a, func(c meta.Customer) (bool, error) {
+		holds, err := h.holds(ctx, a, c, r, refs)
+		if err == nil && holds {
+			found = append(found, fmt.Sprintf("%s of %s", c.Name, a.Slug))
+		}
+		return len(found) <= maxHolders, err
+	})
+	return found, err
 }
 
 // holds reports whether a customer may pull an image by one of the references.

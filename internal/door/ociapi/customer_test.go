@@ -13,6 +13,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -267,4 +268,35 @@ func pushIndex(t *testing.T, repo ocitest.Repo, tag string, im ocitest.Image) st
 	body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{im.Descriptor()}}.JSON()
 	repo.PutManifest(t, tag, ocitest.IndexType, body).Want(t, http.StatusCreated)
 	return ocitest.SHA256(body)
+}
+
+// A lifecycle policy leaves what a customer may pull, with its children and referrers, and says why.
+func TestLifecyclePoliciesLeaveEntitledImages(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	repo := s.Root(t).CreateRepository(t, "shop/api")
+	for i, tag := range []string{"1.0", "1.1", "2.0", "3.0"} {
+		repo.Push(t, tag, ocitest.NewImage(2, 10+i))
+		s.clock = s.clock.Add(time.Second)
+	}
+	s.customer(t, "Big", `{"repositories":["shop/*"],"tags":["1.*"]}`)
+	s.customer(t, "Twin", `{"repositories":["shop/*"],"tags":["1.*"]}`)
+	s.customer(t, "Elsewhere", `{"repositories":["other/*"]}`)
+	_, gone := s.customer(t, "Gone", `{"repositories":["shop/*"]}`)
+	gone.ExpiresAt = s.clock.Add(-time.Hour)
+	if _, err := s.Meta().PutCustomer(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	in := ecrintypes.TestLifecycleRequest{RepositoryName: "shop/api", LifecyclePolicyText: `{"rules":[{"rulePriority":1,
+		"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":1},"action":{"type":"expire"}}]}`}
+	var out ecrintypes.TestLifecycleResponse
+	s.Operator(t, "TestLifecycle", in, &out)
+	if len(out.Results) != 3 || out.ExpiringImages != 1 || out.HeldImages != 2 {
+		t.Fatalf("TestLifecycle: got %+v, want one image to expire and two held", out)
+	}
+	for i, want := range []string{"customers are entitled to it", "customers are entitled to it", "expires it"} {
+		if got := out.Results[i]; !strings.Contains(got.Reason, want) {
+			t.Errorf("image %v: got %q, want %q", got.ImageTags, got.Reason, want)
+		}
+	}
 }

@@ -60,7 +60,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/spool"
-	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // Running describes a running server. It is the content of DATA/serve.json, which the command line reads.
@@ -223,15 +222,13 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	a.usage = usage.New(a.meta, now)
 	a.trace(roots)
-	var holders *vendor.Holders // which needs what needs the registry
+	holders := &vendor.Holders{Meta: a.meta, Now: now}
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
 		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
 		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace, Pulled: a.events.Pulled, Stored: a.countStored,
 		MaxUploads: registry.UploadLimits{PerPrincipal: c.MaxUploadsPerPrincipal, PerRepository: c.MaxUploadsPerRepository},
-		Entitled: func(ctx context.Context, r registry.Repository, refs []name.Reference) error {
-			return holders.Check(ctx, r, refs)
-		},
-		Pace: &jobs.Pace{Requests: a.requests.Load},
+		Entitled:   holders,
+		Pace:       &jobs.Pace{Requests: a.requests.Load},
 	})
 	mac := func(purpose string) func([]byte) []byte {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
@@ -243,7 +240,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	a.pump = audit.NewPump(a.trail.Owners, a.meta)
 	decisions := guard.New(a.meta, id, now, guard.Options{Organization: c.Organization, AnonymousWrite: c.AnonymousWrite})
-	holders = &vendor.Holders{Meta: a.meta, Allowed: decisions.Allowed, Now: now}
+	holders.Allowed = decisions.Allowed
 	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, Guard: decisions, OIDC: oidc.New(outward, now)})
 	users := iam.New(iam.Options{
 		Meta: a.meta, Identity: id, Now: now,

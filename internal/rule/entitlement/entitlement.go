@@ -7,6 +7,7 @@ package entitlement
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,4 +204,22 @@ func (r Rule) String() string {
 		parts = append(parts, "without later tags")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// Reaches reports whether one of the patterns matches the name of a repository.
+func (r Rule) Reaches(repository string) bool {
+	return slices.ContainsFunc(r.Repositories, func(pattern string) bool {
+		parts := strings.Split(pattern, "*")
+		rest, ok := strings.CutPrefix(repository, parts[0])
+		if !ok || len(parts) == 1 {
+			return ok && rest == ""
+		}
+		last := len(parts) - 1
+		for _, part := range parts[1:last] {
+			if _, rest, ok = strings.Cut(rest, part); !ok {
+				return false
+			}
+		}
+		return strings.HasSuffix(rest, parts[last])
+	})
 }

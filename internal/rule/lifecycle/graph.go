@@ -15,6 +15,7 @@ const (
 	HeldByIndex                       // an index that is left contains the image: Verdict.Other
 	HeldBySubject                     // the subject of the image stays: Verdict.Other
 	HeldByProtection                  // Undeletable
+	HeldByEntitlement                 // Entitled
 )
 
 // FailureCode returns the code of ECR for images that are skipped, or "" if ECR has none.
@@ -136,6 +137,8 @@ func (e *evaluation) held(i int32) Hold {
 		return HeldByRestoration
 	case p&Undeletable != 0:
 		return HeldByProtection
+	case p&Entitled != 0:
+		return HeldByEntitlement
 	case e.protected.has(i):
 		return HeldByPolicy
 	}

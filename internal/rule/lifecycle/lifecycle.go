@@ -156,6 +156,7 @@ const (
 	InUse                              // the image runs somewhere
 	Restoring                          // the image is being restored from the archive
 	Undeletable                        // the images of the repository must not be deleted
+	Entitled                           // customers of a vendor may pull the image
 )
 
 // Image is an image of a repository, as [Evaluate] gets it. Times are used to the microsecond; the zero time is unknown.

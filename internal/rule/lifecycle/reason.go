@@ -34,6 +34,8 @@ func (v *Verdict) Reason() string {
 		return due + "the extension protects one of its tags"
 	case HeldByProtection:
 		return due + "the repository has deletion protection for its images"
+	case HeldByEntitlement:
+		return due + "customers are entitled to it"
 	case HeldByIndex:
 		return due + "the index " + v.Other.String() + " contains it"
 	}
