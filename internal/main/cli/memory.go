@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -17,15 +18,25 @@ const (
 	quietFor = 20 * time.Second
 	// quietBytes is how much a quiet server allocates in that time: health checks and background work.
 	quietBytes = 8 << 20
+	// startTakes is how long after its start a server gives back what only the start needed.
+	startTakes = time.Second
 )
 
 // tuneMemory sets how often this process collects its heap, unless the environment does (GOGC), and gives memory back to the system
 // after a load, until ctx ends. trim drops what can be read again.
-func tuneMemory(ctx context.Context, trim func()) {
+func tuneMemory(ctx context.Context, log *slog.Logger, trim func()) {
 	if os.Getenv("GOGC") == "" {
 		afterEachGC(ctx, func() { debug.SetGCPercent(gcPercent(readMetric("/gc/heap/live:bytes"))) })
 	}
 	go func() {
+		start := time.NewTimer(startTakes)
+		defer start.Stop()
+		select {
+		case <-ctx.Done():
+			return
+		case <-start.C:
+			giveBack(log)
+		}
 		q := quiet{last: readMetric("/gc/heap/allocs:bytes")}
 		tick := time.NewTicker(quietFor)
 		defer tick.Stop()
@@ -37,10 +48,18 @@ func tuneMemory(ctx context.Context, trim func()) {
 			}
 			if q.now(readMetric("/gc/heap/allocs:bytes")) {
 				trim()
-				debug.FreeOSMemory()
+				giveBack(log)
 			}
 		}
 	}()
+}
+
+// giveBack gives the memory that the process does not use back to the system.
+func giveBack(log *slog.Logger) {
+	debug.FreeOSMemory()
+	if _, err := unmapProgram(); err != nil {
+		log.Debug("memory", "error", err)
+	}
 }
 
 // gcPercent returns the value for debug.SetGCPercent with which the next collection begins at heapFloor, or beyond half of it at the live

@@ -113,7 +113,7 @@ of this machine (others: --metrics-listen).`,
 		if err != nil {
 			return err
 		}
-		tuneMemory(ctx, a.Trim)
+		tuneMemory(ctx, log, a.Trim)
 		if len(seeds) > 0 {
 			a.Hold("the files of the setting seed are being applied")
 		}
