@@ -203,40 +203,55 @@ func (g *Guard) Decide(ctx context.Context, by identity.Caller, from Origin, rec
 //
 // Errors: those of Decide, except fault.AccessDenied.
 func (g *Guard) Allowed(ctx context.Context, by identity.Caller, from Origin, a Ask) (bool, error) {
-	_, allowed, err := g.allowed(ctx, by, from, &a)
-	if errors.Is(err, fault.AccessDenied) {
-		return false, nil
-	}
+	allowed, _, err := g.Lacking(ctx, by, from, a)
 	return allowed, err
+}
+
+// Lacking is Allowed, and reports of an ask that is denied whether no more than a permission is missing. Otherwise a policy denies it.
+//
+// Errors: those of Allowed.
+func (g *Guard) Lacking(ctx context.Context, by identity.Caller, from Origin, a Ask) (allowed, lacking bool, err error) {
+	_, decided, err := g.decided(ctx, by, from, &a)
+	if errors.Is(err, fault.AccessDenied) {
+		return false, false, nil
+	}
+	return decided.Allowed(), err == nil && decided.Verdict == policy.ImplicitlyDenied && !decided.Excess, err
 }
 
 // allowed decides one ask without reasons, and returns the subject too. An ask that is denied to this kind of caller,
 // whatever policies say, is fault.AccessDenied.
 func (g *Guard) allowed(ctx context.Context, by identity.Caller, from Origin, a *Ask) (*identity.Subject, bool, error) {
+	who, d, err := g.decided(ctx, by, from, a)
+	return who, err == nil && d.Allowed(), err
+}
+
+// decided is allowed with the decision.
+func (g *Guard) decided(ctx context.Context, by identity.Caller, from Origin, a *Ask) (*identity.Subject, policy.Decision, error) {
+	none := policy.Decision{}
 	if by.Kind == identity.Operator && strings.HasPrefix(a.Action, "ecrin:") {
-		return nil, true, nil
+		return nil, policy.Decision{Verdict: policy.Allowed}, nil
 	}
 	if by.Kind == identity.Operator || by.Kind == identity.NoPrincipal || a.Reserved == ForOperator {
-		return nil, false, fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerIdentity, by.ARN, a.Action, a.resource()))
+		return nil, none, fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerIdentity, by.ARN, a.Action, a.resource()))
 	}
 	// Temporary credentials of the root user must not obtain permanent ones.
 	if a.Reserved == ForRoot && (by.Kind != identity.Root || by.SessionKey != "") {
-		return nil, false, fault.AccessDenied.New("%s because only the root user of the account and the operator can",
+		return nil, none, fault.AccessDenied.New("%s because only the root user of the account and the operator can",
 			policy.Refusal(by.ARN, a.Action, a.resource()))
 	}
 	if err := cmp.Or(sessionMay(by, a.Action), g.anonymousMay(by, a)); err != nil {
-		return nil, false, err
+		return nil, none, err
 	}
 	who, err := g.identity.Subject(ctx, by)
 	if err != nil {
-		return nil, false, err
+		return nil, none, err
 	}
 	p, err := g.plan(ctx, who, from, a, false)
 	if err != nil {
-		return nil, false, err
+		return nil, none, err
 	}
 	decided, err := p.evaluate(ctx)
-	return who, err == nil && decided.Allowed(), err
+	return who, decided, err
 }
 
 // one decides one ask. A denial has the reasons.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
@@ -83,6 +85,42 @@ func (s *Service) Pull(ctx context.Context, by identity.Caller, r Repository, h 
 		}
 	}
 	return body, err
+}
+
+// Subject returns the image to which a stored one refers: by its manifest, or by a tag that leads to it and names an image, as SubjectOfTag
+// reads it. It is zero for one that refers to none, or is not stored.
+func (s *Service) Subject(ctx context.Context, r Repository, d name.Digest) (name.Digest, error) {
+	head, err := s.meta.Head(ctx, r.ID, name.Reference{Digest: d})
+	if errors.Is(err, fault.ImageNotFound) {
+		return name.Digest{}, nil
+	}
+	if err != nil || head.Subject != (name.Digest{}) {
+		return head.Subject, err
+	}
+	tags, err := s.meta.TagsLeadingTo(ctx, r.ID, d)
+	for _, t := range tags {
+		if of := SubjectOfTag(t); of != (name.Digest{}) {
+			return of, err
+		}
+	}
+	return name.Digest{}, err
+}
+
+// SubjectOfTag returns the digest in a tag such as sha256-HEX, which stands for the list of the referrers of an image, or sha256-HEX.sig;
+// zero for another tag.
+//
+// Source: OCI distribution specification, referrers tag schema; cosign's specification of signatures.
+func SubjectOfTag(tag string) name.Digest {
+	tag, _, _ = strings.Cut(tag, ".")
+	algorithm, hex, ok := strings.Cut(tag, "-")
+	if !ok {
+		return name.Digest{}
+	}
+	d, err := name.ParseDigest(algorithm + ":" + hex)
+	if err != nil {
+		return name.Digest{}
+	}
+	return d
 }
 
 // ImagesWith returns images of a repository that have a blob: those after a digest in their order, at most limit.

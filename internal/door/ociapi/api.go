@@ -321,7 +321,9 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	asks := append(q.asks[:0], ask)
 	switch op.on {
 	case onImage, onDeletedImage, onSubject:
-		asks, err = a.resolveImage(q, op, ask)
+		if asks, err = a.resolveImage(q, op, ask); err == nil {
+			asks, err = a.withSubject(q, asks)
+		}
 	case onNewImage:
 		asks = q.newImages(ask)
 	}

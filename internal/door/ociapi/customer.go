@@ -76,6 +76,9 @@ func (a *API) ofLayer(q *request, ask guard.Ask) (guard.Ask, error) {
 		for _, of := range digests {
 			one := ask
 			one.Image = guard.Image{Reference: name.Reference{Digest: of}, Stored: true}
+			if one, err = a.ofSubject(q, one); err != nil {
+				return ask, err
+			}
 			allowed, err := a.guard.Allowed(q.r.Context(), q.caller, q.ev.From, one)
 			if err != nil || allowed {
 				return one, err

@@ -173,6 +173,11 @@ func (a *API) listReferrers(q *request) error {
 	if err != nil {
 		return err
 	}
+	if q.up != nil && a.pull != nil {
+		if sent, err := a.passReferrers(q, digest); sent || err != nil {
+			return err
+		}
+	}
 	query := q.r.URL.Query()
 	filter, last := query.Get("artifactType"), query.Get("last")
 	if last != "" {
@@ -186,7 +191,7 @@ func (a *API) listReferrers(q *request) error {
 		types = []string{filter}
 		h.Set("OCI-Filters-Applied", "artifactType")
 	}
-	if a.pull != nil {
+	if a.pull != nil && q.up == nil {
 		if err := a.pull.Referrers(q.r.Context(), q.through(), digest); err != nil {
 			return err
 		}
