@@ -135,6 +135,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		found[key] = value
 	}
 	found["release"], found["rewritten"] = filepath.Join(dir, "release"), filepath.Join(dir, "rewritten")
+	found["application"] = filepath.Join(dir, "voting")
+	writeFile(t, filepath.Join(found["application"], "compose.yaml"), "services: {vote: {build: vote}, redis: {image: redis:7}}\n")
 	found["host"], found["docker"] = strings.TrimPrefix(s.URL, "http://"), dir
 	login := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, found["host"],
 		base64.StdEncoding.EncodeToString([]byte("AWS:"+root.Password(t))))
@@ -200,6 +202,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"customer update shop big --type paid", "customer token create shop big east", "customer token rotate shop big east",
 		"customer token list shop big", "customer token revoke shop big east", "license get shop big", "license key",
 		"explain license shop big shop/none:1",
+		"application init $application", "application validate $application",
 		"rewrite $release --registry registry.example.com/shop --no-copy --output $rewritten",
 		"install $applicense --key $appkey --kubeconfig $kubeconfig --namespace parts --dir $appdir --skip-checks",
 		"update check --dir $appdir", "update list --dir $appdir --refresh", "update diff --dir $appdir", "update config --dir $appdir",

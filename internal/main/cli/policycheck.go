@@ -171,7 +171,11 @@ const (
 // characters are replaced by spaces, so that the mark is at the right place.
 func excerpt(text string, line, column int) (shown string, before int) {
 	lines := strings.Split(text, "\n")
+	if line > len(lines) {
+		return "", 0 // YAML ends lines at other characters too
+	}
 	chars := []rune(lines[line-1])
+	column = min(column, len(chars)+1)
 	start := max(column-1-maxShownBefore, 0)
 	end := min(start+maxShown, len(chars))
 	part := strings.Map(func(r rune) rune {

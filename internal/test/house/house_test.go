@@ -34,6 +34,7 @@ var inside = map[string]string{
 	"model/ststypes":   "model/awswire",
 	"model/iamtypes":   "model/awswire",
 	"model/ecrintypes": "model/awswire",
+	"rule/apptemplate": "rule/rewrite",
 	"rule/entitlement": "rule/policy rule/semver",
 	"rule/explain":     "rule/policy",
 	"rule/lifecycle":   "rule/semver",
