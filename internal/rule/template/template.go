@@ -16,11 +16,12 @@ import (
 
 	"github.com/Masterminds/sprig/v3"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/bounded"
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 )
 
 // MaxOutput is the largest result of a file in bytes.
-const MaxOutput = 32 << 20
+const MaxOutput = bounded.MaxText
 
 // Values is what the functions know.
 type Values struct {
@@ -77,7 +78,7 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 // functions returns the functions of the installer and those of the usual library whose results depend on their arguments alone, without
-// those that make keys or any amount of text.
+// those that make keys, and with limits for what makes texts and lists.
 func (v Values) functions() template.FuncMap {
 	all := template.FuncMap(sprig.HermeticTxtFuncMap())
 	for name := range maps.Keys(all) {
@@ -85,28 +86,10 @@ func (v Values) functions() template.FuncMap {
 			delete(all, name)
 		}
 	}
-	for _, name := range []string{"repeat", "until", "untilStep", "seq", "buildCustomCert", "bcrypt", "htpasswd", "indent", "nindent",
-		"fail"} {
+	for _, name := range []string{"buildCustomCert", "bcrypt", "htpasswd", "shuffle", "randInt"} {
 		delete(all, name)
 	}
-	all["repeat"] = func(n int, s string) (string, error) {
-		if n < 0 || len(s) > 0 && n > MaxOutput/len(s) {
-			return "", errors.New("repeat: the result would be too large")
-		}
-		return strings.Repeat(s, n), nil
-	}
-	indent := func(n int, s string) (string, error) {
-		if n < 0 || n > 1000 {
-			return "", errors.New("indent: 0 to 1000 blanks")
-		}
-		pad := strings.Repeat(" ", n)
-		return pad + strings.ReplaceAll(s, "\n", "\n"+pad), nil
-	}
-	all["indent"] = indent
-	all["nindent"] = func(n int, s string) (string, error) {
-		out, err := indent(n, s)
-		return "\n" + out, err
-	}
+	bounded.Bound(all)
 	maps.Copy(all, template.FuncMap{
 		"LocalImageName":               v.localImageName,
 		"ReplicatedImageName":          v.imageName,
