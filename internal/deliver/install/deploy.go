@@ -53,6 +53,10 @@ func (i *Installation) Next() (Version, error) {
 // Errors: a required version must be deployed before; the version is not complete; *FailedError, ErrNotReady; the API server cannot be
 // reached: the deployment can then be resumed.
 func (i *Installation) Deploy(ctx context.Context, sequence int64, wait time.Duration) error {
+	return i.deploy(ctx, sequence, wait, false)
+}
+
+func (i *Installation) deploy(ctx context.Context, sequence int64, wait time.Duration, back bool) error {
 	v, err := i.Version(sequence)
 	if err != nil {
 		return err
@@ -63,6 +67,9 @@ func (i *Installation) Deploy(ctx context.Context, sequence int64, wait time.Dur
 	case PendingConfig:
 		return errors.New(v.Error)
 	}
+	if v.Incomplete != "" {
+		return fmt.Errorf("the version cannot be deployed: %s", v.Incomplete)
+	}
 	if err := i.allowed(v); err != nil {
 		return err
 	}
@@ -70,7 +77,14 @@ func (i *Installation) Deploy(ctx context.Context, sequence int64, wait time.Dur
 	if err != nil {
 		return err
 	}
-	if err := i.set(sequence, Deploying, "", func(s *state) { s.Current = sequence }); err != nil {
+	resumed := i.state.Current == sequence && v.Status == Deploying && i.state.Attempt != nil
+	until := time.Now().Add(wait)
+	if err := i.set(sequence, Deploying, "", func(s *state) {
+		if !resumed {
+			s.Attempt = &attempt{ID: fmt.Sprintf("%d-%d", sequence, i.o.Now().UnixNano()), Back: back}
+		}
+		s.Current = sequence
+	}); err != nil {
 		return err
 	}
 	if err := i.render(i.folder(sequence)); err != nil {
@@ -81,13 +95,17 @@ func (i *Installation) Deploy(ctx context.Context, sequence int64, wait time.Dur
 		return i.fail(sequence, err.Error())
 	}
 	i.o.Say("deploying the version %d (%s): %d objects", sequence, v.Label, len(all))
-	if err := i.apply(ctx, objects, all); err != nil {
-		if kube.Refused(err) || kube.IsUnknownKind(err) {
+	if err := i.apply(ctx, objects, all, until); err != nil {
+		var hook *hookError
+		if kube.Refused(err) || kube.IsUnknownKind(err) || errors.As(err, &hook) {
 			return i.fail(sequence, err.Error())
+		}
+		if errors.Is(err, ErrNotReady) {
+			return err
 		}
 		return fmt.Errorf("%w (ecrin update deploy resumes the deployment)", err)
 	}
-	return i.await(ctx, objects, sequence, wait)
+	return i.await(ctx, objects, sequence, time.Until(until))
 }
 
 // allowed checks that no required version is left out on the way to a later one.
@@ -126,7 +144,7 @@ func (i *Installation) fail(sequence int64, why string) error {
 	return &FailedError{i.state.Versions[sequence]}
 }
 
-// rendered returns the objects of a version, in the order in which they are applied.
+// rendered returns the objects of a version.
 func (i *Installation) rendered(sequence int64) ([]map[string]any, error) {
 	text, err := i.Read(sequence, renderedFile)
 	if err != nil {
@@ -146,7 +164,6 @@ func (i *Installation) rendered(sequence int64) ([]map[string]any, error) {
 			all = append(all, one)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b map[string]any) int { return phase(a) - phase(b) })
 	return all, nil
 }
 
@@ -164,48 +181,69 @@ func phase(object map[string]any) int {
 }
 
 // apply applies objects, and deletes those of the version before that are not among them. The inventory is stored before, with both, so
-// that nothing is forgotten if the process ends.
-func (i *Installation) apply(ctx context.Context, o *kube.Objects, all []map[string]any) error {
-	namespace := i.state.Settings.Namespace
-	if _, err := o.Apply(ctx, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace}}, "",
-		manager); err != nil {
+// that nothing is forgotten if the process ends. Hooks of charts run up to a time.
+//
+// Errors: those of the API server; *hookError; ErrNotReady.
+func (i *Installation) apply(ctx context.Context, o *kube.Objects, all []map[string]any, until time.Time) error {
+	groups := arrange(all)
+	if err := i.namespaces(ctx, o, groups); err != nil {
 		return err
 	}
 	before := i.state.Inventory
 	var wanted []kube.ObjectKey
-	for _, object := range all {
-		k := kube.KeyOf(object)
-		if k.Name == "" {
-			return fmt.Errorf("an object of the kind %s has no name", k.Kind)
+	for _, g := range groups {
+		for _, object := range g.objects {
+			k := kube.KeyOf(object)
+			if k.Name == "" {
+				return fmt.Errorf("an object of the kind %s has no name", k.Kind)
+			}
+			wanted = append(wanted, k)
 		}
-		wanted = append(wanted, k)
 	}
 	union := append(slices.Clone(wanted), before...)
 	if err := i.change(func(s *state) { s.Inventory = once(union) }); err != nil {
 		return err
 	}
-	applied := make([]kube.ObjectKey, 0, len(all))
-	end := i.o.Now().Add(maxKindWait)
-	defines := slices.ContainsFunc(wanted, func(k kube.ObjectKey) bool { return k.Kind == "CustomResourceDefinition" })
-	for _, object := range all {
-		for {
-			k, err := o.Apply(ctx, object, namespace, manager)
-			if err == nil {
-				applied = append(applied, k)
-				break
+	a := applying{Installation: i, o: o, until: until, kindsBy: i.o.Now().Add(maxKindWait),
+		defines: slices.ContainsFunc(wanted, func(k kube.ObjectKey) bool { return k.Kind == "CustomResourceDefinition" })}
+	for _, g := range groups {
+		if err := a.group(ctx, g); err != nil {
+			return err
+		}
+	}
+	if err := i.prune(ctx, o, before, a.applied); err != nil {
+		return err
+	}
+	if err := i.prune(ctx, o, i.state.Hooks, a.hooks); err != nil {
+		return err
+	}
+	return i.change(func(s *state) {
+		s.Inventory, s.Hooks, s.Releases = once(a.applied), once(a.hooks), nil
+		for _, g := range groups {
+			if g.release != "" {
+				s.Releases = append(s.Releases, g.release)
 			}
-			if !kube.IsUnknownKind(err) || !defines || i.o.Now().After(end) {
-				return err
-			}
-			if err := i.pause(ctx); err != nil { // its definition was applied, and is not in force yet
-				return err
+		}
+	})
+}
+
+// namespaces makes the namespaces of the application and of its charts.
+func (i *Installation) namespaces(ctx context.Context, o *kube.Objects, groups []group) error {
+	all := []string{i.state.Settings.Namespace}
+	for _, g := range groups {
+		for _, object := range slices.Concat(g.objects, g.hooks) {
+			if n := kube.KeyOf(object).Namespace; g.release != "" && n != "" && !slices.Contains(all, n) {
+				all = append(all, n)
 			}
 		}
 	}
-	if err := i.prune(ctx, o, before, applied); err != nil {
-		return err
+	for _, name := range all {
+		if _, err := o.Apply(ctx, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}, "",
+			manager); err != nil {
+			return err
+		}
 	}
-	return i.change(func(s *state) { s.Inventory = once(applied) })
+	return nil
 }
 
 func once(all []kube.ObjectKey) []kube.ObjectKey {
@@ -245,7 +283,7 @@ func (i *Installation) prune(ctx context.Context, o *kube.Objects, before, now [
 		}
 		meta, _ := object["metadata"].(map[string]any)
 		notes, _ := meta["annotations"].(map[string]any)
-		if notes[slugAnnotation] != i.license.AppSlug {
+		if notes[slugAnnotation] != i.license.AppSlug || notes[policyAnnotation] == "keep" {
 			continue
 		}
 		i.o.Say("deleting %s, which the version does not have", k)
@@ -370,5 +408,5 @@ func (i *Installation) Rollback(ctx context.Context, sequence int64, wait time.D
 	if sequence == -1 || err != nil || v.DeployedAt == nil || v.Sequence == i.state.Current {
 		return errors.New("there is no earlier version that was deployed")
 	}
-	return i.Deploy(ctx, sequence, wait)
+	return i.deploy(ctx, sequence, wait, true)
 }

@@ -57,6 +57,7 @@ type Version struct {
 	RegistryDomain  string     `json:"registryDomain,omitempty"`
 	CreatedAt       time.Time  `json:"createdAt"`
 	DeployedAt      *time.Time `json:"deployedAt,omitempty"` // when it was deployed first
+	Incomplete      string     `json:"incomplete,omitempty"` // why it can never be deployed
 }
 
 // Registry is a registry of the customer, which has all images.
@@ -93,6 +94,9 @@ type state struct {
 	Versions  []Version         `json:"versions"`
 	Current   int64             `json:"current"` // version of the last deployment; -1 for none
 	Inventory []kube.ObjectKey  `json:"inventory,omitempty"`
+	Hooks     []kube.ObjectKey  `json:"hooks,omitempty"`    // of charts, that were left in the cluster
+	Releases  []string          `json:"releases,omitempty"` // charts that are installed
+	Attempt   *attempt          `json:"attempt,omitempty"`  // the last deployment
 	LastCheck time.Time         `json:"lastCheck,omitzero"`
 }
 

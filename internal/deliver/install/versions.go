@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -131,7 +132,7 @@ func (i *Installation) derive(ctx context.Context, source Source, f func(*state)
 	}
 	files = slices.DeleteFunc(files, func(f rule.File) bool { return strings.HasPrefix(f.Path, "userdata/") })
 	v := i.state.Versions[n-1]
-	v.Sequence, v.Source, v.CreatedAt, v.DeployedAt, v.Error = int64(n), source, i.o.Now().UTC(), nil, ""
+	v.Sequence, v.Source, v.CreatedAt, v.DeployedAt, v.Error, v.Incomplete = int64(n), source, i.o.Now().UTC(), nil, "", ""
 	return i.build(ctx, v, files, f)
 }
 
@@ -249,7 +250,9 @@ func (i *Installation) build(ctx context.Context, v Version, files []rule.File, 
 		return err
 	}
 	items := configItems(files, next.Config)
-	out, err := e.Run(ctx, i.input(v, next, files, known, items))
+	in := i.input(v, next, files, known, items)
+	e.Helm = i.charts(ctx, in, v)
+	out, err := e.Run(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -279,6 +282,10 @@ func (i *Installation) build(ctx context.Context, v Version, files []rule.File, 
 	if err := i.render(dir); err != nil {
 		v.Status, v.Error = Failed, printable(err.Error())
 	}
+	if len(out.Broken) > 0 {
+		v.Incomplete = printable(out.Broken[0].Error())
+		v.Status, v.Error = Failed, v.Incomplete
+	}
 	if err := os.RemoveAll(i.folder(v.Sequence)); err != nil { // of an attempt that was interrupted
 		return err
 	}
@@ -293,6 +300,32 @@ func (i *Installation) build(ctx context.Context, v Version, files []rule.File, 
 		s.Versions = append(s.Versions[:v.Sequence], v)
 	})
 }
+
+// charts returns what renders the charts of a version: for the cluster as it is, if it answers.
+func (i *Installation) charts(ctx context.Context, in rewrite.Input, v Version) rewrite.Helm {
+	c := rewrite.Charts{Namespace: in.Namespace, Upgrade: v.Sequence > 0, Revision: int(v.Sequence) + 1, Now: v.CreatedAt}
+	if !slices.ContainsFunc(in.Files, func(f rule.File) bool {
+		return strings.HasSuffix(f.Path, ".tgz") || strings.HasSuffix(f.Path, ".tar.gz")
+	}) {
+		return c
+	}
+	o, err := i.cluster()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, maxAsk)
+		defer cancel()
+		if c.KubeVersion, err = o.Version(ctx); err == nil {
+			c.APIVersions, err = o.APIVersions(ctx)
+		}
+	}
+	if err != nil {
+		c.KubeVersion, c.APIVersions = "", nil
+		i.o.Say("the charts are rendered for a usual cluster, because this one does not answer: %s", printable(err.Error()))
+	}
+	return c
+}
+
+// maxAsk is how long the cluster may take to say what it can do.
+const maxAsk = 15 * time.Second
 
 // syncTree makes the files below a folder durable.
 func syncTree(dir string) error {
@@ -325,9 +358,10 @@ func (i *Installation) known(sequence int64) ([]rewrite.Known, error) {
 func (i *Installation) input(v Version, s state, files []rule.File, known []rewrite.Known, items []ConfigItem) rewrite.Input {
 	l := i.license
 	in := rewrite.Input{Slug: l.AppSlug, Files: files, Known: known, Namespace: s.Settings.Namespace, AllPrivate: s.Settings.AllPrivate,
-		Proxy:     rule.Proxy{Host: l.ProxyDomain, Vendor: v.RegistryDomain},
-		Installed: rule.Proxy{Host: v.ProxyDomain, Vendor: v.RegistryDomain},
-		License:   rule.Auth{Username: "LICENSE_ID", Password: l.ID}}
+		InstallCharts: true,
+		Proxy:         rule.Proxy{Host: l.ProxyDomain, Vendor: v.RegistryDomain},
+		Installed:     rule.Proxy{Host: v.ProxyDomain, Vendor: v.RegistryDomain},
+		License:       rule.Auth{Username: "LICENSE_ID", Password: l.ID}}
 	if c := l.Channel(); c.ProxyDomain != "" {
 		in.Proxy.Host = c.ProxyDomain
 	}

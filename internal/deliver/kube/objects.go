@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -121,7 +123,7 @@ func (o *Objects) Apply(ctx context.Context, object map[string]any, namespace, m
 	if err != nil {
 		return k, err
 	}
-	body, err := json.Marshal(object)
+	body, err := json.Marshal(placed(object, k))
 	if err != nil {
 		return k, err
 	}
@@ -131,6 +133,18 @@ func (o *Objects) Apply(ctx context.Context, object map[string]any, namespace, m
 		return k, fmt.Errorf("applying %s: %w", k, err)
 	}
 	return k, nil
+}
+
+// placed returns an object of the whole cluster without a namespace.
+func placed(object map[string]any, k ObjectKey) map[string]any {
+	meta, _ := object["metadata"].(map[string]any)
+	if k.Namespace != "" || meta["namespace"] == nil {
+		return object
+	}
+	object, meta = maps.Clone(object), maps.Clone(meta)
+	delete(meta, "namespace")
+	object["metadata"] = meta
+	return object
 }
 
 // Get reads an object; nil if it does not exist.
@@ -188,6 +202,34 @@ func (o *Objects) Version(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("asking the API server %s: %w", o.c.Server(), err)
 	}
 	return v.GitVersion, nil
+}
+
+// APIVersions returns what the API server serves: versions of groups, such as apps/v1, and their kinds, such as apps/v1/Deployment.
+func (o *Objects) APIVersions(ctx context.Context) ([]string, error) {
+	var groups metav1.APIGroupList
+	if err := o.read(ctx, "/apis", nil, &groups); err != nil {
+		return nil, fmt.Errorf("asking the API server %s for its groups: %w", o.c.Server(), err)
+	}
+	versions := []string{"v1"}
+	for _, g := range groups.Groups {
+		for _, v := range g.Versions {
+			versions = append(versions, v.GroupVersion)
+		}
+	}
+	all := slices.Clone(versions)
+	for _, v := range versions {
+		// A group whose server does not answer has no kinds. The error is that of a kind that no group has.
+		if _, err := o.resourceOf(ctx, v, ""); err != nil && !IsUnknownKind(err) && ctx.Err() != nil {
+			return nil, err
+		}
+		o.mu.Lock()
+		for kind := range o.kinds[v] {
+			all = append(all, v+"/"+kind)
+		}
+		o.mu.Unlock()
+	}
+	slices.Sort(all)
+	return all, nil
 }
 
 // KeyOf returns the key of an object.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -218,12 +219,20 @@ func charts(kinds []rule.File, all []archive) (found []Chart, failed []rule.File
 			if text(c.Spec.Exclude) == "true" {
 				continue
 			}
+			if c.APIVersion != "kots.io/v1beta1" && c.APIVersion != "kots.io/v1beta2" {
+				failed = append(failed, rule.FileError{File: f.Path, Line: d.Line, Err: fmt.Errorf("a HelmChart of %s is not known", c.APIVersion)})
+				continue
+			}
 			one := Chart{Release: first(c.Spec.ReleaseName, c.Spec.Chart.ReleaseName, c.Metadata.Name, c.Spec.Chart.Name),
 				Name: c.Spec.Chart.Name, Version: c.Spec.Chart.ChartVersion, Namespace: c.Spec.Namespace, Weight: c.Spec.Weight,
 				UpgradeFlags: c.Spec.UpgradeFlags,
 				Values:       map[string]any{}, Builder: c.Spec.Builder, File: f.Path, old: c.APIVersion == "kots.io/v1beta1"}
 			if !releaseForm.MatchString(one.Release) {
 				failed = append(failed, rule.FileError{File: f.Path, Line: d.Line, Err: fmt.Errorf("%q is no name of a release of helm", one.Release)})
+				continue
+			}
+			if slices.ContainsFunc(found, func(other Chart) bool { return other.Release == one.Release }) {
+				failed = append(failed, rule.FileError{File: f.Path, Line: d.Line, Err: fmt.Errorf("two charts have the release %s", one.Release)})
 				continue
 			}
 			merge(one.Values, c.Spec.Values, true)
@@ -278,39 +287,35 @@ type Helm interface {
 	Template(ctx context.Context, c Chart, archive, values []byte) ([]byte, error)
 }
 
-// template renders the charts whose objects are needed: those of the old form, whose objects go to the base, and with a registry of the
-// customer the others too, whose images must be there.
+// template renders the charts whose objects are needed: those of the old form, whose objects go to the base, with a registry of the
+// customer the others too, whose images must be there, and all of them if the caller installs them itself.
 func (e *Engine) template(ctx context.Context, in Input, all []Chart) (base, others []rule.File, failed []rule.FileError) {
+	render := e.Helm
+	if render == nil {
+		render = Charts{Namespace: in.Namespace}
+	}
 	for _, c := range all {
-		if c.Archive == "" || !c.old && in.Local == nil {
-			continue
-		}
-		fail := func(err error) {
-			failed = append(failed, rule.FileError{File: c.File, Err: fmt.Errorf("the chart %s: %w", c.Name, err)})
-		}
-		if e.Helm == nil {
-			if c.old {
-				fail(errors.New("its objects are not in the base, because there is no helm here: rewrite what helm template prints"))
-			} else {
-				fail(errors.New("its images are not copied, because there is no helm here that shows them"))
-			}
+		if c.Archive == "" || !c.old && in.Local == nil && !in.InstallCharts {
 			continue
 		}
 		v := maps.Clone(c.Values)
-		if !c.old {
+		if !c.old && !in.InstallCharts {
 			merge(v, c.Builder, true)
 		}
 		values, err := yaml.Marshal(v)
 		var text []byte
 		if err == nil {
-			text, err = e.Helm.Template(ctx, c, content(in.Files, c.Archive), values)
+			text, err = render.Template(ctx, c, content(in.Files, c.Archive), values)
+		}
+		if err == nil && in.InstallCharts {
+			text, err = c.marked(text)
 		}
 		if err != nil {
-			fail(err)
+			failed = append(failed, rule.FileError{File: c.File, Err: fmt.Errorf("the chart %s: %w", c.Name, err)})
 			continue
 		}
 		f := rule.File{Path: ChartsDir + "/" + c.Release + ".yaml", Data: text}
-		if c.old {
+		if c.old || in.InstallCharts {
 			base = append(base, f)
 		} else {
 			others = append(others, f)

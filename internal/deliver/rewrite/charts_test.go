@@ -135,8 +135,8 @@ func TestChartsOfBothForms(t *testing.T) {
 		t.Errorf("v1beta1: charts %v, build\n%s", out.Charts, text)
 	}
 	if out, err = (&rewrite.Engine{}).Run(t.Context(), in); err != nil || len(out.Skipped) != 1 ||
-		!strings.Contains(out.Skipped[0].Error(), "rewrite what helm template prints") {
-		t.Errorf("v1beta1 without helm: %v, %v", out.Skipped, err)
+		!strings.Contains(out.Skipped[0].Error(), `"../evil.yaml" is no path in the folder of the chart`) || len(out.Broken) != 1 {
+		t.Errorf("v1beta1, an archive that leads out of its folder: %v, %v", out.Skipped, err)
 	}
 	in.Files = chartFiles(t)[1:]
 	in.Local = &rule.Local{Host: "own.example.com"}
@@ -166,5 +166,67 @@ func TestChartsThatCannotBeUsed(t *testing.T) {
 	// The templates in bad.yaml and none.yaml ask for values of charts that the release does not have.
 	if d := cmp.Diff([]string{"a.tgz", "b.tgz", "bad.yaml", "loop.yaml", "none.yaml"}, got); d != "" {
 		t.Errorf("%s\n%v", d, out.Skipped)
+	}
+}
+
+// The objects of charts that an installer installs are rewritten like others, in the namespace of the chart, without hooks that no
+// deployment has.
+func TestChartsToInstall(t *testing.T) {
+	t.Parallel()
+	object := strings.Replace(chartObject, "weight: 3", "weight: 3\n  namespace: other", 1)
+	object = object[:strings.Index(object, "  values:")] + "  values: {image: quay.io/org/app:1}\n"
+	hook := func(kind, event string) string {
+		return "apiVersion: batch/v1\nkind: Job\nmetadata: {name: " + kind + ", annotations: {helm.sh/hook: '" + event + "'}}\n" +
+			"spec: {template: {spec: {containers: [{name: a, image: quay.io/org/" + kind + ":1}]}}}\n"
+	}
+	in := input([]rule.File{{Path: "chart.yaml", Data: []byte(object)}, {Path: "shop.tgz", Data: packed(t,
+		"shop/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.2.0\n", "shop/values.yaml", "image: none\nname: web\n",
+		"shop/templates/web.yaml",
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: '{{ .Values.name }}', labels: {r: '{{ .Release.Name }}'}}\n"+
+			"spec: {template: {spec: {containers: [{name: a, image: '{{ .Values.image }}'}]}}}\n",
+		"shop/templates/role.yaml", "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: all}\n",
+		"shop/templates/migrate.yaml", hook("migrate", "pre-install,pre-upgrade"),
+		"shop/templates/test.yaml", hook("check", "test"))}})
+	in.AllPrivate, in.InstallCharts = true, true
+	out, err := (&rewrite.Engine{}).Run(t.Context(), in)
+	if err != nil || len(out.Skipped) > 0 || len(out.Charts) != 1 {
+		t.Fatalf("%v, skipped %v, charts %v", err, out.Skipped, out.Charts)
+	}
+	text := built(t, out)
+	for _, want := range []string{"image: proxy.example.com/proxy/shop/quay.io/org/app:1\n",
+		"image: proxy.example.com/proxy/shop/quay.io/org/migrate:1\n",
+		"r: web\n", "ecrin.dev/chart: web\n", "ecrin.dev/chart-weight: \"3\"\n", "helm.sh/hook: pre-install,pre-upgrade\n",
+		"  name: web\n  namespace: other\n", "  name: shop-registry\n  namespace: other\n", "kots.io/app-slug: shop\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "check") || strings.Contains(text, "  name: all\n  namespace:") {
+		t.Errorf("the build has a test, or a role of the cluster with a namespace:\n%s", text)
+	}
+}
+
+// Charts that cannot be rendered are named, also as what an installer cannot do without.
+func TestChartsThatFail(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ object, template, want string }{
+		"a password that is random": {chartObject, "a: {{ randAlphaNum 8 }}", "randAlphaNum makes another value each time"},
+		"the chart says so":         {chartObject, `{{ fail "set the name" }}`, "shop/templates/a.yaml: set the name"},
+		"a loop": {chartObject,
+			`{{ range until 1000000 }}{{ range until 1000000 }}aaaaaaaaaaaaaa{{ end }}{{ end }}`, "renders more than"},
+		"no object":    {chartObject, "a: b", "it has no metadata"},
+		"no YAML":      {chartObject, "a: [", "shop/templates/a.yaml"},
+		"another form": {strings.Replace(chartObject, "kots.io/v1beta2", "kots.io/v1beta3", 1), "", "kots.io/v1beta3 is not known"},
+		"one release twice": {chartObject + "---\n" + strings.Replace(chartObject, "name: shop}", "name: shop2}", 1),
+			"", "two charts have the release web"},
+	} {
+		in := input([]rule.File{{Path: "chart.yaml", Data: []byte(tt.object)}, {Path: "shop.tgz", Data: packed(t,
+			"shop/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.2.0\n", "shop/values.yaml", "image: {repository: a, tags: [a, b]}\n",
+			"shop/templates/a.yaml", tt.template)}})
+		in.AllPrivate, in.InstallCharts = true, true
+		out, err := (&rewrite.Engine{}).Run(t.Context(), in)
+		if err != nil || len(out.Broken) != 1 || !strings.Contains(out.Broken[0].Error(), tt.want) {
+			t.Errorf("%s: %v, %v, want %s", name, out.Broken, err, tt.want)
+		}
 	}
 }

@@ -34,6 +34,10 @@ type Input struct {
 	Proxy, Installed rule.Proxy
 	Local            *rule.Local // registry of the customer, which has all images; nil for none
 
+	// InstallCharts makes the objects of all charts go to the base, with the annotations ChartAnnotation and WeightAnnotation: the caller
+	// installs them without helm. Their images are rewritten like those of other objects.
+	InstallCharts bool
+
 	// Mirrors makes settings of nodes for the proxy in place of other names of images and pull secrets.
 	Mirrors bool
 
@@ -63,6 +67,7 @@ type Output struct {
 	Objects   []rule.Object
 	Unseen    []rule.Unseen
 	Skipped   []rule.FileError
+	Broken    []rule.FileError // charts that could not be rendered, which are in Skipped too
 	Unpatched []rule.Object
 	Config    []byte // docker configuration of the pull secrets; nil for none
 }
@@ -91,7 +96,7 @@ type Engine struct {
 	Asker Asker
 	// Decided is called after each decision on an image of the objects: done of them of all are made. Calls follow each other. nil for none.
 	Decided func(done, all int, image string, d rule.Decision)
-	// Helm renders charts; nil if there is no helm: what is not known then is in Output.Skipped.
+	// Helm renders charts; nil for Charts with the namespace of the application.
 	Helm Helm
 }
 
@@ -126,12 +131,17 @@ func (e *Engine) Run(ctx context.Context, in Input) (Output, error) {
 
 	s := sorted{seen: map[string]string{}}
 	s.add(rule.Find(rendered))
-	out.Charts, more = charts(s.kinds, packed)
-	failed = append(failed, more...)
+	out.Charts, out.Broken = charts(s.kinds, packed)
 	base, others, more := e.template(ctx, in, out.Charts)
-	failed = append(failed, more...)
+	if ctx.Err() != nil {
+		return Output{}, context.Cause(ctx)
+	}
+	out.Broken = append(out.Broken, more...)
+	failed = append(failed, out.Broken...)
 	s.add(rule.Find(base))
-	out.Charts = slices.DeleteFunc(out.Charts, func(c Chart) bool { return c.old })
+	if !in.InstallCharts {
+		out.Charts = slices.DeleteFunc(out.Charts, func(c Chart) bool { return c.old })
+	}
 	out.Objects = s.objects
 	out.Skipped = append(failed, s.skipped...)
 	out.Unseen = s.unseen

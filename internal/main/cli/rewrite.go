@@ -90,7 +90,8 @@ func (c *commands) rewrite() *cobra.Command {
 	flags.StringVar(&f.profile, "registry-profile", "", "`profile` of the aws CLI for a registry of ECR")
 	flags.StringVar(&f.api, "registry-api", "", "`URL` of the API of a registry of ECR (default: that of AWS or of the environment)")
 	flags.StringVar(&f.config, "config", "", "configuration of credentials, a `file` (default: credentials.yaml of the user)")
-	flags.BoolVar(&f.mirrors, "mirrors", false, "keep all names of images: write settings of nodes for containerd and k3s, which ask the proxy first")
+	flags.BoolVar(&f.mirrors, "mirrors", false,
+		"keep all names of images: write settings of nodes for containerd and k3s, which ask the proxy first")
 	flags.BoolVar(&f.noCopy, "no-copy", false, "with --registry: copy no images, they are there")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "with --registry: show what would be copied, with sizes, and write nothing")
 	flags.BoolVar(&f.lastSegment, "last-segment", false, "name images in the registry by the last part of their path, as older installers do")
@@ -154,7 +155,7 @@ func (c *commands) runRewrite(ctx context.Context, dir string, f rewriteFlags, a
 		return err
 	}
 	defer client.Close()
-	engine := rewrite.Engine{Asker: rewrite.Registries{Client: client}, Helm: helm(f.namespace)}
+	engine := rewrite.Engine{Asker: rewrite.Registries{Client: client}}
 	if !asJSON {
 		engine.Decided = func(done, all int, image string, d rule.Decision) {
 			kind := "public"
@@ -206,8 +207,9 @@ func (c *commands) rewriteInput(dir string, f rewriteFlags) (in rewrite.Input, e
 		return in, usageError{errors.New("one of --license and --registry is needed, or both")}
 	case f.registry == "" && (f.lastSegment || f.noCopy || f.dryRun || f.role+f.profile+f.api != ""),
 		f.username != "" && f.registry == "", (f.username == "") != (f.passwordFile == ""):
-		return in, usageError{errors.New("--last-segment, --no-copy, --dry-run and --registry-… are for --registry, and --registry-username and " +
-			"--registry-password-file belong together")}
+		return in, usageError{
+			errors.New("--last-segment, --no-copy, --dry-run and --registry-… are for --registry, and --registry-username and " +
+				"--registry-password-file belong together")}
 	}
 	if f.mirrors && (f.registry != "" || f.licenseFile == "") {
 		return in, usageError{errors.New("--mirrors is for --license, without --registry")}

@@ -31,6 +31,7 @@ type Cluster struct {
 	mu      sync.Mutex
 	objects map[string]object // by path
 	uids    int
+	applied []string // kinds and names, in the order of the requests
 	away    bool
 	refuse  func(kind, name string) bool
 }
@@ -81,6 +82,10 @@ func (c *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/version":
 		reply(w, http.StatusOK, object{"major": "1", "minor": "35", "gitVersion": Version})
+	case r.URL.Path == "/apis":
+		reply(w, http.StatusOK, object{"kind": "APIGroupList", "apiVersion": "v1", "groups": []object{
+			{"name": "apps", "versions": []object{{"groupVersion": "apps/v1", "version": "v1"}}},
+			{"name": "batch", "versions": []object{{"groupVersion": "batch/v1", "version": "v1"}}}}})
 	case kinds[r.URL.Path] != nil:
 		list := []object{}
 		for name, kind := range kinds[r.URL.Path] {
@@ -236,11 +241,50 @@ func (c *Cluster) apply(w http.ResponseWriter, r *http.Request) {
 		}
 		child(o, "metadata")["namespace"] = namespace
 	}
+	if before := c.objects[r.URL.Path]; kind == "Job" && before != nil && text(before["spec"]) != text(o["spec"]) {
+		fail(w, http.StatusUnprocessableEntity, "Invalid", "Job "+name+" is invalid: spec.template: field is immutable")
+		return
+	}
+	c.applied = append(c.applied, kind+" "+name)
 	o = c.put(r.URL.Path, o)
-	if kind == "Deployment" {
+	switch kind {
+	case "Deployment":
 		c.roll(r.Context(), r.URL.Path, o)
+	case "Job":
+		c.end(r.URL.Path, o)
 	}
 	reply(w, http.StatusOK, o)
+}
+
+// end sets the status of a Job: complete, unless its annotation "ends" is "never" or "badly".
+func (c *Cluster) end(path string, job object) {
+	condition := object{"type": "Complete", "status": "True"}
+	switch child(job, "metadata", "annotations")["ends"] {
+	case "never":
+		return
+	case "badly":
+		condition = object{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
+			"message": "Job has reached the specified backoff limit"}
+	}
+	job["status"] = object{"conditions": []any{condition}}
+	c.objects[path] = job
+}
+
+// End ends a Job that never ends by itself.
+func (c *Cluster) End(namespace, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	path := "/apis/batch/v1/namespaces/" + namespace + "/jobs/" + name
+	c.objects[path]["status"] = object{"conditions": []any{object{"type": "Complete", "status": "True"}}}
+}
+
+// Applied returns the kinds and names of what was applied since the last call, in the order of the requests.
+func (c *Cluster) Applied() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.applied
+	c.applied = nil
+	return all
 }
 
 // roll makes the replica set and the pods of a Deployment, and sets its status.

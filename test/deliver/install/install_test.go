@@ -3,10 +3,13 @@
 package install_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http/httptest"
@@ -167,12 +170,12 @@ spec:
       containers: [{name: web, image: %q%s}]
 `
 
-// release makes a release with a Deployment of an image, and promotes it.
-func (fx *fixture) release(label, image, more string) {
+// release makes a release with a Deployment of an image, and further files, and promotes it.
+func (fx *fixture) release(label, image, more string, files ...ecrintypes.ReleaseFile) {
 	fx.t.Helper()
 	var r ecrintypes.ReleaseResponse
-	fx.do("CreateRelease", &ecrintypes.CreateReleaseRequest{ApplicationSlug: "mysampleecrapp", Files: []ecrintypes.ReleaseFile{
-		{Path: "web.yaml", Content: fmt.Sprintf(deployment, image, more)}}}, &r)
+	fx.do("CreateRelease", &ecrintypes.CreateReleaseRequest{ApplicationSlug: "mysampleecrapp", Files: append(files,
+		ecrintypes.ReleaseFile{Path: "web.yaml", Content: fmt.Sprintf(deployment, image, more)})}, &r)
 	fx.do("PromoteRelease", &ecrintypes.PromoteReleaseRequest{ApplicationSlug: "mysampleecrapp", Sequence: r.Release.Sequence,
 		ChannelIds: []string{"unstable"}, VersionLabel: label}, new(ecrintypes.PromoteReleaseResponse))
 }
@@ -365,6 +368,38 @@ func TestInstallerRows(t *testing.T) {
 		fx.ecrin(true, "update", "deploy", "--wait", "2m")
 		fx.expectStarted(fx.ownImage.Digest, proxied+":latest", 2)
 	})
+	row("a chart with hooks", func(t *testing.T) {
+		fx.release("7.0", ecr+"/demo-apps/nginx:latest", `, env: [{name: A, value: b}]`, chart(t)...)
+		fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1")
+		out := fx.ecrin(true, "update", "deploy", "--wait", "2m")
+		if !strings.Contains(out, "the hook pre-install of cache: Job migrate") || strings.Contains(out, "check") {
+			t.Errorf("the deployment says\n%s", out)
+		}
+		get := func(what ...string) string { return fx.Kubectl(append([]string{"get", "-n", "store"}, what...)...) }
+		if got := get("job", "migrate", "-o", "jsonpath={.status.succeeded}"); got != "1" {
+			t.Errorf("%s Jobs of the hook have ended well, want 1", got)
+		}
+		if got, want := get("deployment", "cache-memory", "-o", "jsonpath={.status.readyReplicas} {.spec.template.spec.containers[0].image} "+
+			"{.spec.template.spec.imagePullSecrets[0].name} {.metadata.labels.kube} {.metadata.labels.jobs}"),
+			"1 "+proxied+":latest mysampleecrapp-registry v1.35.4 true"; got != want {
+			t.Errorf("the Deployment of the chart is %q, want %q", got, want)
+		}
+		id := get("pods", "-l", "app=cache", "-o", "jsonpath={.items[0].status.containerStatuses[0].imageID}")
+		if !strings.HasSuffix(id, "@"+fx.ownImage.Digest) {
+			t.Errorf("the pod of the chart runs %s, want %s", id, fx.ownImage.Digest)
+		}
+		if got := get("thing", "one", "-o", "jsonpath={.spec.size}"); got != "3" {
+			t.Errorf("the object of the kind that the chart defines has %q", got)
+		}
+		// The same again: what has ended is not an error for the update, and runs anew.
+		before := get("job", "migrate", "-o", "jsonpath={.metadata.uid}")
+		if out := fx.ecrin(true, "update", "deploy", "--wait", "2m"); !strings.Contains(out, "the hook pre-upgrade of cache: Job migrate") {
+			t.Errorf("the second deployment says\n%s", out)
+		}
+		if after := get("job", "migrate", "-o", "jsonpath={.metadata.uid}"); after == before {
+			t.Error("the hook did not run again")
+		}
+	})
 	row("P7", func(t *testing.T) {
 		yes := true
 		fx.do("UpdateCustomer", &ecrintypes.UpdateCustomerRequest{ApplicationSlug: "mysampleecrapp", CustomerId: fx.customer, Archived: &yes},
@@ -378,8 +413,60 @@ func TestInstallerRows(t *testing.T) {
 		}
 		fx.expectStarted(fx.ownImage.Digest, proxied+":latest", 2)
 	})
-	row("roll back", func(*testing.T) {
+	row("roll back", func(t *testing.T) {
 		fx.ecrin(true, "update", "rollback", "0", "--wait", "2m")
+		if got := fx.Kubectl("get", "deployments,jobs", "-n", "store", "-o", "name"); got != "" {
+			t.Errorf("of the chart there is still %s", got)
+		}
 		fx.expectStarted(fx.publicImage.Digest, fx.public+"/nginx", 2)
 	})
+}
+
+// chart returns the files of a chart with hooks, a definition of a kind and an object of it, in a namespace of its own.
+func chart(t *testing.T) []ecrintypes.ReleaseFile {
+	t.Helper()
+	pod := "      hostNetwork: true\n      terminationGracePeriodSeconds: 0\n      tolerations: [{operator: Exists}]\n"
+	hook := func(name, event string) string {
+		return "apiVersion: batch/v1\nkind: Job\nmetadata: {name: " + name + ", annotations: {helm.sh/hook: '" + event +
+			"'}}\nspec:\n  template:\n" +
+			"    spec:\n" + pod +
+			"      restartPolicy: Never\n      containers: [{name: a, image: '{{ .Values.image }}', command: [/bin/busybox, 'true']}]\n"
+	}
+	files := map[string]string{
+		"Chart.yaml":             "apiVersion: v2\nname: cache\nversion: 1.0.0\nkubeVersion: '>=1.30.0'\n",
+		"values.yaml":            "image: none\n",
+		"templates/migrate.yaml": hook("migrate", "pre-install,pre-upgrade"),
+		"templates/test.yaml":    hook("check", "test"),
+		"templates/web.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {{ .Release.Name }}-memory\n  labels: {kube: " +
+			"'{{ .Capabilities.KubeVersion.Version }}', jobs: '{{ .Capabilities.APIVersions.Has \"batch/v1/Job\" }}'}\nspec:\n" +
+			"  selector: {matchLabels: {app: cache}}\n  template:\n    metadata: {labels: {app: cache}}\n    spec:\n" + pod +
+			"      containers: [{name: a, image: '{{ .Values.image }}'}]\n",
+		"templates/thing.yaml": "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: one}\nspec: {size: 3}\n",
+		"crds/things.yaml": "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.com}\nspec:\n" +
+			"  group: example.com\n  scope: Namespaced\n  names: {plural: things, singular: thing, kind: Thing}\n" +
+			"  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n",
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for name, text := range files {
+		err := w.WriteHeader(&tar.Header{Name: "cache/" + name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text))})
+		if err == nil {
+			_, err = w.Write([]byte(text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return []ecrintypes.ReleaseFile{{Path: "cache-1.0.0.tgz", Data: b.Bytes()}, {Path: "chart.yaml", Content: `apiVersion: kots.io/v1beta2
+kind: HelmChart
+metadata: {name: cache}
+spec:
+  chart: {name: cache, chartVersion: 1.0.0}
+  namespace: store
+  values: {image: '` + ecr + `/demo-apps/nginx:latest'}
+`}}
 }
