@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,12 +53,26 @@ type Settings struct {
 	SecondID    string   `json:"secondId,omitempty"`    // external id for the second role
 	Cloud       string   `json:"cloud,omitempty"`       // a cloud integration whose key and role come first; "" for AccessKeyID
 	WebIdentity bool     `json:"webIdentity,omitempty"` // the role is assumed with a token of the server, which the operator allows
-	Provider    string   `json:"provider,omitempty"`    // of GIT and ISSUES: one of package forge
+	Provider    string   `json:"provider,omitempty"`    // of GIT and ISSUES: one of package forge; of registries: see providers
+	AuthType    string   `json:"authType,omitempty"`    // of registries: what tools of vendors call the credentials; it is only shown
+	Unchecked   bool     `json:"unchecked,omitempty"`   // of ECR: registry id and key id may have other forms than those of AWS
 	URL         string   `json:"url,omitempty"`         // likewise
 	KnownHosts  string   `json:"knownHosts,omitempty"`  // of GIT by ssh: the keys of the host, in the form of known_hosts
 	Username    string   `json:"username,omitempty"`    // of OCI, GIT and ISSUES; "" for anonymous, or for a token alone
 	TokenHosts  []string `json:"tokenHosts,omitempty"`  // of OCI: hosts that may issue tokens, beside Host
 }
+
+// providers are what tools of vendors call the registries of a kind.
+var providers = map[string][]string{
+	ECR:   {"ecr"},
+	Ecrin: {"ecr", "other"},
+	OCI:   {"dockerhub", "gar", "gcr", "ghcr", "quay", "other"},
+}
+
+const (
+	accessKey = "accesskey" // the AuthType of an access key
+	minKeyID  = 16          // characters. Source: IAM API reference, AccessKey
+)
 
 // Secrets are the credentials of an integration.
 type Secrets struct {
@@ -192,6 +207,9 @@ func (s *Service) fill(ctx context.Context, i *meta.Integration, settings Settin
 	case isSite(i.Kind):
 		return nil
 	}
+	if settings.Unchecked { // each use refuses what is wrong
+		return nil
+	}
 	if _, err := s.client.Registry(endpointOf(i.Kind, settings, secrets, keySource(settings, secrets))); err != nil {
 		return Bad("endpoint", publicOf(err)).Because(err)
 	}
@@ -276,10 +294,18 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 	switch {
 	case isSite(kind) && (key || roles || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != "" || len(s.TokenHosts) > 0):
 		return Bad("kind", kind+" has provider, url, username and password only")
+	case isSite(kind) && (s.AuthType != "" || s.Unchecked):
+		return Bad("authType", "must be absent for the kind "+kind)
 	case isSite(kind):
 		return checkSite(kind, s, secrets)
-	case s.Provider != "" || s.URL != "":
-		return Bad("provider", "must be absent for the kind "+kind)
+	case s.URL != "":
+		return Bad("url", "must be absent for the kind "+kind)
+	case s.Provider != "" && !slices.Contains(providers[kind], s.Provider):
+		return Bad("provider", "must be absent or one of "+strings.Join(providers[kind], ", ")+" for the kind "+kind)
+	case s.AuthType != "" && (s.AuthType == accessKey) != (kind != OCI):
+		return Bad("authType", "must be accesskey for an access key, and another one for a password")
+	case s.Unchecked && (kind != ECR || s.Host == ""):
+		return Bad("unchecked", "must be absent unless the kind is ECR and registryHost is present")
 	case s.KnownHosts != "" || secrets.Key != "":
 		return Bad("privateKey", "must be absent for the kind "+kind)
 	case kind == OCI && key:
@@ -298,6 +324,15 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 	}
 	if err := checkSource(kind, s, secrets, key); err != nil {
 		return err
+	}
+	if s.Unchecked {
+		if _, err := name.ParseRegion(s.Region); err != nil {
+			return Bad("remoteRegion", "must be a region, such as eu-west-1").Because(err)
+		}
+		return checkAPIs(s)
+	}
+	if s.AccessKeyID != "" && len(s.AccessKeyID) < minKeyID {
+		return Bad("awsAccessKeyId", "must have at least 16 characters")
 	}
 	at, err := registryOf(s)
 	if err != nil {
@@ -323,6 +358,11 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 	if s.WebIdentity && (s.API != "" || s.STS != "" || s.Host != endpoint.RegistryName(at, domainOf(at))) {
 		return Bad("webIdentity", "goes to Amazon ECR only: registryHost, endpoint and stsEndpoint must be absent, so that no other server gets the token")
 	}
+	return checkAPIs(s)
+}
+
+// checkAPIs checks the URLs of the APIs of AWS. Errors: fault.InvalidParameter.
+func checkAPIs(s *Settings) error {
 	for member, text := range map[string]string{"endpoint": s.API, "stsEndpoint": s.STS} {
 		if text == "" {
 			continue
@@ -428,7 +468,7 @@ func (s *Service) Remote(ctx context.Context, i meta.Integration) (*Remote, erro
 	}
 	r, err := s.client.Registry(e)
 	if err != nil {
-		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
+		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid: %s", i.Name, publicOf(err)).Because(err)
 	}
 	made := &Remote{Registry: r, Integration: i, prefix: prefixOf(i.Kind, settings), version: i.Version, source: cloud.Version,
 		used: time.Now()}

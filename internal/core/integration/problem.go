@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/report"
+	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -21,6 +22,7 @@ type Step struct {
 	Passed  bool
 	Found   string // after a success: who the caller is, or the digest of the manifest
 	Code    string // of the other side
+	Status  int    // of the other side's answer to the call that failed; 0 if there was none, and after a success
 	Message string // of the other side; without one, what happened
 	Cure    string // what to do about a failure
 	Took    time.Duration
@@ -65,7 +67,7 @@ func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([
 	}
 	made, err := s.once.Test(ctx, e, path, ref)
 	if err != nil {
-		return nil, nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
+		return nil, nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid: %s", i.Name, publicOf(err)).Because(err)
 	}
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
@@ -111,7 +113,7 @@ func (s *Service) probe(ctx context.Context, i meta.Integration) ([]Step, error)
 	}
 	made, err := s.once.Test(ctx, e, "", "")
 	if err != nil {
-		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
+		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid: %s", i.Name, publicOf(err)).Because(err)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -125,6 +127,9 @@ func stepsOf(made []upstream.Step, settings Settings) (all []Step, problem strin
 	for _, one := range made {
 		step := Step{Name: one.Name, Passed: one.Err == nil, Found: one.Found, Code: one.Code, Message: one.Message, Took: one.Took}
 		if !step.Passed {
+			if e, ok := errors.AsType[*upstream.Error](one.Err); ok {
+				step.Status = e.Status
+			}
 			step.Cure = cure(one.Name, one.Code, one.Err, settings)
 			if step.Message == "" {
 				step.Message = publicOf(one.Err)
@@ -181,7 +186,7 @@ func splitImage(image, host string) (repo, ref string, err error) {
 	_, _, ofECR := report.ECRHost(first)
 	switch {
 	case rest == "":
-	case strings.EqualFold(first, host), host == "registry-1.docker.io" && first == report.DockerHub:
+	case strings.EqualFold(first, host), rewrite.IsHub(host) && first == report.DockerHub:
 		repo = rest
 	case ofECR, first == "localhost", strings.Contains(first, ":"): // other names with dots may be those of repositories
 		return "", "", Bad("image", "must be one of the registry of the integration, "+name.Clip(host)+", got one of "+name.Clip(first))

@@ -181,6 +181,17 @@ const files = `[{"name":"app.yaml","path":"app.yaml","content":"---\napiVersion:
 	`  template:\n    spec:\n      containers:\n      - name: nginx\n        image: nginx\n","children":[]},` +
 	`{"name":"service.yaml","path":"service.yaml","content":"apiVersion: v1\nkind: Service\nmetadata:\n  name: nginx\n","children":[]}]`
 
+// added is the call that adds an external registry without a test of it.
+func added(provider, endpoint, slug, authType, username string) recorded {
+	shown := slug
+	if shown == "" {
+		shown = endpoint
+	}
+	return recorded{"POST", "/v3/external_registry", fmt.Sprintf(`{"provider":%q,"endpoint":%q,"slug":%q,"authType":%q,"username":%q,`+
+		`"password":"test-secret","skipValidation":true}`, provider, endpoint, slug, authType, username), 201, members{
+		"external_registry": members{"provider": provider, "endpoint": endpoint, "slug": shown, "authType": authType}}}
+}
+
 // The calls that are recorded of the public client of vendors are answered with the paths, methods, statuses and types of members that it
 // expects.
 func TestRecordedCallsOfVendors(t *testing.T) {
@@ -245,6 +256,20 @@ func TestRecordedCallsOfVendors(t *testing.T) {
 			{"GET", "/v3/app/$APP/customers?currentPage=0", "", 200, members{"totalCustomers": 0.0, "customers": []any{}}},
 			{"POST", "/v3/customer/$CUSTOMER/unarchive", "", 204, nil},
 			{"GET", "/v3/app/$APP/customers?currentPage=0", "", 200, members{"totalCustomers": 1.0}}},
+		"external registry of Docker Hub by password": {
+			added("dockerhub", "index.docker.io", "", "password", "test"),
+			{"GET", "/v3/external_registries", "", 200, members{"external_registries": []any{members{"slug": "index.docker.io",
+				"provider": "dockerhub", "endpoint": "index.docker.io", "authType": "password", "username": "test", "lastUsedAt": nil,
+				"appIds": []any{}}}}},
+			{"DELETE", "/v3/external_registry/index.docker.io", "", 204, nil},
+			{"GET", "/v3/external_registries", "", 200, members{"external_registries": nil}}},
+		"external registry of Docker Hub by token": {added("dockerhub", "index.docker.io", "token-test", "token", "test")},
+		"external registry of ECR": {added("ecr", "0000000000.dkr.ecr.us-east-2.amazonaws.com", "ecr-test-registry", "accesskey", "test"),
+			{"GET", "/v3/external_registry/ecr-test-registry", "", 200, members{"external_registry": members{"provider": "ecr",
+				"endpoint": "0000000000.dkr.ecr.us-east-2.amazonaws.com", "authType": "accesskey", "username": "test"}}}},
+		"external registry of GCR":            {added("gcr", "gcr.io", "gcr-test-registry", "serviceaccount", "_json_key")},
+		"external registry of GAR":            {added("gar", "pkg.dev", "gar-serviceaccount-test", "serviceaccount", "_json_key")},
+		"external registry of GAR by a token": {added("gar", "pkg.dev", "gar-accesstoken-test", "token", "oauth2accesstoken")},
 	} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()

@@ -129,10 +129,17 @@ const (
 type IntegrationProvider string
 
 const (
-	IntegrationProviderGithub IntegrationProvider = "github"
-	IntegrationProviderGitlab IntegrationProvider = "gitlab"
-	IntegrationProviderGit    IntegrationProvider = "git"
-	IntegrationProviderJira   IntegrationProvider = "jira"
+	IntegrationProviderGithub    IntegrationProvider = "github"
+	IntegrationProviderGitlab    IntegrationProvider = "gitlab"
+	IntegrationProviderGit       IntegrationProvider = "git"
+	IntegrationProviderJira      IntegrationProvider = "jira"
+	IntegrationProviderDockerhub IntegrationProvider = "dockerhub"
+	IntegrationProviderEcr       IntegrationProvider = "ecr"
+	IntegrationProviderGar       IntegrationProvider = "gar"
+	IntegrationProviderGcr       IntegrationProvider = "gcr"
+	IntegrationProviderGhcr      IntegrationProvider = "ghcr"
+	IntegrationProviderQuay      IntegrationProvider = "quay"
+	IntegrationProviderOther     IntegrationProvider = "other"
 )
 
 // JobState is one of the values below.
@@ -186,6 +193,16 @@ const (
 	ProtectionNONE                  Protection = "NONE"
 	ProtectionREPOSITORY            Protection = "REPOSITORY"
 	ProtectionREPOSITORY_AND_IMAGES Protection = "REPOSITORY_AND_IMAGES"
+)
+
+// RegistryAuthType is one of the values below.
+type RegistryAuthType string
+
+const (
+	RegistryAuthTypeAccesskey      RegistryAuthType = "accesskey"
+	RegistryAuthTypePassword       RegistryAuthType = "password"
+	RegistryAuthTypeToken          RegistryAuthType = "token"
+	RegistryAuthTypeServiceaccount RegistryAuthType = "serviceaccount"
 )
 
 // ReportSortKey is one of the values below.

@@ -57,7 +57,7 @@ var (
 	ruleIntegrationName        = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
 	ruleIntegrationPart        = &awswire.StringRule{Enum: []string{"ROLE", "EXTERNAL_ID", "SECOND_ROLE", "CLOUD", "WEB_IDENTITY", "CREDENTIALS", "TOKEN_HOSTS", "RUNTIMES", "REPLICATION"}}
 	ruleIntegrationPartList    = awswire.SizeRule{Min: 1, Max: 10}
-	ruleIntegrationProvider    = &awswire.StringRule{Enum: []string{"github", "gitlab", "git", "jira"}}
+	ruleIntegrationProvider    = &awswire.StringRule{Enum: []string{"github", "gitlab", "git", "jira", "dockerhub", "ecr", "gar", "gcr", "ghcr", "quay", "other"}}
 	ruleIntegrationUrl         = &awswire.StringRule{Min: 1, Max: 512}
 	ruleIssuerKeySet           = &awswire.StringRule{Min: 1, Max: 65536}
 	ruleJobId                  = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
@@ -88,14 +88,16 @@ var (
 	ruleRancherUser            = &awswire.StringRule{Max: 255}
 	ruleRate                   = awswire.IntRule{Min: 1, Max: 9223372036854775807}
 	ruleRegionName             = &awswire.StringRule{Pattern: awswire.NewPattern(`[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}`)}
+	ruleRegistryAuthType       = &awswire.StringRule{Enum: []string{"accesskey", "password", "token", "serviceaccount"}}
 	ruleRegistryHost           = &awswire.StringRule{Min: 1, Max: 270}
 	ruleReleaseFileList        = awswire.SizeRule{Min: 1, Max: 1000}
 	ruleReleaseNotes           = &awswire.StringRule{Max: 65536}
 	ruleReleasePath            = &awswire.StringRule{Min: 1, Max: 512}
 	ruleReleaseSequence        = awswire.IntRule{Min: 1, Max: 9223372036854775807}
 	ruleRemoteImage            = &awswire.StringRule{Min: 1, Max: 512}
-	ruleRemoteKeyId            = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9_]+`)}
+	ruleRemoteKeyId            = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9_]+`)}
 	ruleRemoteName             = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[!-9;-~]+`)}
+	ruleRemoteRegistryId       = &awswire.StringRule{Min: 1, Max: 20, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleRemoteRole             = &awswire.StringRule{Min: 1, Max: 2048}
 	ruleRemoteRoleArn          = &awswire.StringRule{Min: 20, Max: 2048}
 	ruleRemoteSecret           = &awswire.StringRule{Min: 1, Max: 8192}

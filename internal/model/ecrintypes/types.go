@@ -291,14 +291,14 @@ type CreateCustomerResponse struct {
 // CreateIntegrationRequest is the request of CreateIntegration.
 type CreateIntegrationRequest struct {
 	AccountId          string              `json:"accountId,omitzero"`
-	IntegrationName    string              `json:"integrationName"`       // required, 1 to 64 characters
-	Kind               IntegrationKind     `json:"kind"`                  // required
-	RegistryHost       string              `json:"registryHost,omitzero"` // 1 to 270 characters
-	Endpoint           string              `json:"endpoint,omitzero"`     // 1 to 512 characters
-	StsEndpoint        string              `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
-	RemoteRegistryId   string              `json:"remoteRegistryId,omitzero"`
+	IntegrationName    string              `json:"integrationName"`           // required, 1 to 64 characters
+	Kind               IntegrationKind     `json:"kind"`                      // required
+	RegistryHost       string              `json:"registryHost,omitzero"`     // 1 to 270 characters
+	Endpoint           string              `json:"endpoint,omitzero"`         // 1 to 512 characters
+	StsEndpoint        string              `json:"stsEndpoint,omitzero"`      // 1 to 512 characters
+	RemoteRegistryId   string              `json:"remoteRegistryId,omitzero"` // 1 to 20 characters
 	RemoteRegion       string              `json:"remoteRegion,omitzero"`
-	AwsAccessKeyId     string              `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
+	AwsAccessKeyId     string              `json:"awsAccessKeyId,omitzero"`     // 1 to 128 characters
 	AwsSecretAccessKey string              `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
 	AwsSessionToken    string              `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
 	RoleArn            string              `json:"roleArn,omitzero"`            // 1 to 2048 characters
@@ -308,6 +308,8 @@ type CreateIntegrationRequest struct {
 	CloudName          string              `json:"cloudName,omitzero"`          // 1 to 64 characters
 	WebIdentity        *bool               `json:"webIdentity,omitzero"`
 	Provider           IntegrationProvider `json:"provider,omitzero"`
+	AuthType           RegistryAuthType    `json:"authType,omitzero"`
+	Unchecked          *bool               `json:"unchecked,omitzero"`
 	Url                string              `json:"url,omitzero"`        // 1 to 512 characters
 	Username           string              `json:"username,omitzero"`   // 1 to 256 characters
 	Password           string              `json:"password,omitzero"`   // 1 to 8192 characters
@@ -955,7 +957,7 @@ type Integration struct {
 	RegistryHost     string             `json:"registryHost"`    // required
 	Endpoint         string             `json:"endpoint,omitzero"`
 	StsEndpoint      string             `json:"stsEndpoint,omitzero"`
-	RemoteRegistryId string             `json:"remoteRegistryId,omitzero"`
+	RemoteRegistryId string             `json:"remoteRegistryId,omitzero"` // 1 to 20 characters
 	RemoteRegion     string             `json:"remoteRegion,omitzero"`
 	AwsAccessKeyId   string             `json:"awsAccessKeyId,omitzero"`
 	RoleArn          string             `json:"roleArn,omitzero"`
@@ -965,6 +967,7 @@ type Integration struct {
 	CloudName        string             `json:"cloudName,omitzero"`
 	WebIdentity      *bool              `json:"webIdentity,omitzero"`
 	Provider         string             `json:"provider,omitzero"`
+	AuthType         RegistryAuthType   `json:"authType,omitzero"`
 	Url              string             `json:"url,omitzero"`
 	Username         string             `json:"username,omitzero"`
 	KnownHosts       string             `json:"knownHosts,omitzero"`
@@ -996,6 +999,7 @@ type IntegrationStep struct {
 	Passed       bool   `json:"passed"` // required
 	Found        string `json:"found,omitzero"`
 	Code         string `json:"code,omitzero"`
+	HttpStatus   *int32 `json:"httpStatus,omitzero"`
 	Message      string `json:"message,omitzero"`
 	Cure         string `json:"cure,omitzero"`
 	Milliseconds int64  `json:"milliseconds"` // required
@@ -1489,7 +1493,7 @@ type PutCloudIntegrationRequest struct {
 	CloudName          string `json:"cloudName"`                   // required, 1 to 64 characters
 	Region             string `json:"region"`                      // required
 	StsEndpoint        string `json:"stsEndpoint,omitzero"`        // 1 to 512 characters
-	AwsAccessKeyId     string `json:"awsAccessKeyId"`              // required, 16 to 128 characters
+	AwsAccessKeyId     string `json:"awsAccessKeyId"`              // required, 1 to 128 characters
 	AwsSecretAccessKey string `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
 	AwsSessionToken    string `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
 	RoleArn            string `json:"roleArn,omitzero"`            // 1 to 2048 characters
@@ -2145,31 +2149,33 @@ type UpdateCustomerRequest struct {
 
 // UpdateIntegrationRequest is the request of UpdateIntegration.
 type UpdateIntegrationRequest struct {
-	AccountId          string             `json:"accountId,omitzero"`
-	IntegrationName    string             `json:"integrationName"`       // required, 1 to 64 characters
-	Remove             []IntegrationPart  `json:"remove,omitzero"`       // 1 to 10 elements
-	RegistryHost       string             `json:"registryHost,omitzero"` // 1 to 270 characters
-	Endpoint           string             `json:"endpoint,omitzero"`     // 1 to 512 characters
-	StsEndpoint        string             `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
-	RemoteRegistryId   string             `json:"remoteRegistryId,omitzero"`
-	RemoteRegion       string             `json:"remoteRegion,omitzero"`
-	AwsAccessKeyId     string             `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
-	AwsSecretAccessKey string             `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
-	AwsSessionToken    string             `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
-	RoleArn            string             `json:"roleArn,omitzero"`            // 1 to 2048 characters
-	ExternalId         string             `json:"externalId,omitzero"`         // 2 to 1224 characters
-	SecondRoleArn      string             `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
-	SecondExternalId   string             `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
-	CloudName          string             `json:"cloudName,omitzero"`          // 1 to 64 characters
-	WebIdentity        *bool              `json:"webIdentity,omitzero"`
-	Url                string             `json:"url,omitzero"`        // 1 to 512 characters
-	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
-	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
-	PrivateKey         string             `json:"privateKey,omitzero"` // 1 to 8192 characters
-	KnownHosts         string             `json:"knownHosts,omitzero"` // 1 to 16384 characters
-	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
-	Runtimes           []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
-	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
+	AccountId          string              `json:"accountId,omitzero"`
+	IntegrationName    string              `json:"integrationName"`       // required, 1 to 64 characters
+	Remove             []IntegrationPart   `json:"remove,omitzero"`       // 1 to 10 elements
+	RegistryHost       string              `json:"registryHost,omitzero"` // 1 to 270 characters
+	Endpoint           string              `json:"endpoint,omitzero"`     // 1 to 512 characters
+	StsEndpoint        string              `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
+	RemoteRegistryId   string              `json:"remoteRegistryId,omitzero"`
+	RemoteRegion       string              `json:"remoteRegion,omitzero"`
+	AwsAccessKeyId     string              `json:"awsAccessKeyId,omitzero"`     // 1 to 128 characters
+	AwsSecretAccessKey string              `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
+	AwsSessionToken    string              `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
+	RoleArn            string              `json:"roleArn,omitzero"`            // 1 to 2048 characters
+	ExternalId         string              `json:"externalId,omitzero"`         // 2 to 1224 characters
+	SecondRoleArn      string              `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
+	SecondExternalId   string              `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
+	CloudName          string              `json:"cloudName,omitzero"`          // 1 to 64 characters
+	WebIdentity        *bool               `json:"webIdentity,omitzero"`
+	Provider           IntegrationProvider `json:"provider,omitzero"`
+	AuthType           RegistryAuthType    `json:"authType,omitzero"`
+	Url                string              `json:"url,omitzero"`        // 1 to 512 characters
+	Username           string              `json:"username,omitzero"`   // 1 to 256 characters
+	Password           string              `json:"password,omitzero"`   // 1 to 8192 characters
+	PrivateKey         string              `json:"privateKey,omitzero"` // 1 to 8192 characters
+	KnownHosts         string              `json:"knownHosts,omitzero"` // 1 to 16384 characters
+	TokenHosts         []string            `json:"tokenHosts,omitzero"` // 1 to 10 elements
+	Runtimes           []string            `json:"runtimes,omitzero"`   // 1 to 100 elements
+	ReplicatesTo       *ReplicationTarget  `json:"replicatesTo,omitzero"`
 }
 
 // UpdateReleaseRequest is the request of UpdateRelease.

@@ -44,6 +44,7 @@ const (
 // knownTokenHosts are the hosts that issue the tokens of a registry and differ from it.
 // Source: the documentation of the vendors.
 var knownTokenHosts = map[string][]string{
+	"index.docker.io":      {"auth.docker.io"},
 	"registry-1.docker.io": {"auth.docker.io"},
 	"registry.gitlab.com":  {"gitlab.com"},
 }

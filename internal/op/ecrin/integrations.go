@@ -99,7 +99,8 @@ func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
 		IntegrationName: i.Name, Arn: i.ARN(), AccountId: i.Account.String(), Kind: ecrintypes.IntegrationKind(i.Kind), RegistryHost: s.Host,
 		Endpoint: s.API, StsEndpoint: s.STS, RemoteRegistryId: s.RegistryID, RemoteRegion: s.Region, AwsAccessKeyId: s.AccessKeyID,
 		RoleArn: s.RoleARN, ExternalId: s.ExternalID, SecondRoleArn: s.SecondRole, SecondExternalId: s.SecondID, CloudName: s.Cloud,
-		Provider: s.Provider, Url: s.URL, Username: s.Username, KnownHosts: s.KnownHosts, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
+		Provider: s.Provider, AuthType: ecrintypes.RegistryAuthType(s.AuthType), Url: s.URL, Username: s.Username,
+		KnownHosts: s.KnownHosts, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
 		CreatedAt: *awswire.At(i.CreatedAt), UpdatedAt: *awswire.At(i.UpdatedAt), CreatedBy: i.CreatedBy, LastTestedAt: awswire.At(i.TestedAt),
 		LastError: i.Error,
 	}
@@ -153,7 +154,8 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 			STS: in.StsEndpoint, AccessKeyID: in.AwsAccessKeyId, RoleARN: in.RoleArn, ExternalID: in.ExternalId,
 			SecondRole: in.SecondRoleArn, SecondID: in.SecondExternalId, Cloud: in.CloudName,
 			WebIdentity: in.WebIdentity != nil && *in.WebIdentity, Provider: string(in.Provider), URL: in.Url,
-			Username: in.Username, KnownHosts: in.KnownHosts, TokenHosts: in.TokenHosts},
+			Username: in.Username, KnownHosts: in.KnownHosts, TokenHosts: in.TokenHosts, AuthType: string(in.AuthType),
+			Unchecked: yes(in.Unchecked)},
 		Secrets: integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken, Password: in.Password,
 			Key: in.PrivateKey},
 	}))
@@ -196,7 +198,8 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 		{&secrets.SecretAccessKey, in.AwsSecretAccessKey}, {&secrets.SessionToken, in.AwsSessionToken}, {&settings.RoleARN, in.RoleArn},
 		{&settings.ExternalID, in.ExternalId}, {&settings.SecondRole, in.SecondRoleArn}, {&settings.SecondID, in.SecondExternalId},
 		{&settings.Cloud, in.CloudName}, {&settings.URL, in.Url}, {&settings.Username, in.Username}, {&secrets.Password, in.Password},
-		{&secrets.Key, in.PrivateKey}, {&settings.KnownHosts, in.KnownHosts},
+		{&secrets.Key, in.PrivateKey}, {&settings.KnownHosts, in.KnownHosts}, {&settings.Provider, string(in.Provider)},
+		{&settings.AuthType, string(in.AuthType)},
 	} {
 		if one.value != "" {
 			*one.field = one.value
@@ -219,7 +222,8 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 // leadsElsewhere reports whether a request names a host that would be sent a credential or a token and that the settings do not have. Who
 // may change an integration need not know its secret, and must not be able to have it sent to a host of their choice.
 func leadsElsewhere(s integration.Settings, in *ecrintypes.UpdateIntegrationRequest) bool {
-	return in.RegistryHost != "" && in.RegistryHost != s.Host || in.Url != "" && in.Url != s.URL ||
+	return in.RegistryHost != "" && in.RegistryHost != s.Host || in.Provider != "" && string(in.Provider) != s.Provider ||
+		in.Url != "" && in.Url != s.URL ||
 		in.KnownHosts != "" && in.KnownHosts != s.KnownHosts ||
 		slices.ContainsFunc(in.TokenHosts, func(host string) bool { return !slices.Contains(s.TokenHosts, host) })
 }
@@ -340,7 +344,7 @@ func testResponse(steps []integration.Step, err error) (*ecrintypes.TestIntegrat
 	for _, one := range steps {
 		out.Passed = out.Passed && one.Passed
 		out.Steps = append(out.Steps, ecrintypes.IntegrationStep{Name: one.Name, Passed: one.Passed, Found: one.Found, Code: one.Code,
-			Message: one.Message, Cure: one.Cure, Milliseconds: one.Took.Milliseconds()})
+			HttpStatus: statusOf(one.Status), Message: one.Message, Cure: one.Cure, Milliseconds: one.Took.Milliseconds()})
 	}
 	return out, nil
 }
