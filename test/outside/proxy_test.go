@@ -64,11 +64,16 @@ func (s *shop) customer(t testing.TB, app, label string, repositories ...string)
 	return made.Customer.CustomerId, made.LicenseId
 }
 
+// basic returns the credentials of a customer.
+func basic(password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte("anything:"+password))
+}
+
 // get answers a request of a customer; password "" is none.
 func get(t testing.TB, s *apptest.Server, password, method, path string, header ...string) *ocitest.Answer {
 	t.Helper()
 	if password != "" {
-		header = append(header, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("anything:"+password)))
+		header = append(header, "Authorization", basic(password))
 	}
 	return ocitest.Client{Base: s.URL, HTTP: s.HTTP}.Do(t, method, "/v2/"+path, nil, header...)
 }

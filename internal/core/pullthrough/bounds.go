@@ -3,6 +3,7 @@ package pullthrough
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,46 +15,88 @@ import (
 
 // places limits the requests to other registries.
 type places struct {
-	all  chan struct{}
-	wait time.Duration
-	each int
+	all             chan struct{}
+	wait            time.Duration
+	each, customers int
 
 	mu sync.Mutex
-	of map[name.Account]chan struct{}
+	of map[holder]*held
+}
+
+// holder is an account or, in one, a customer of an application.
+type holder struct {
+	account  name.Account
+	customer string // id; "" for the account
+}
+
+// held are the places of a holder.
+type held struct {
+	taken chan struct{}
+	users int // that have or await a place
 }
 
 func (p *places) init(l Limits) {
-	p.all, p.wait, p.each, p.of = make(chan struct{}, l.Fetches), l.Wait, l.OfAccount, map[name.Account]chan struct{}{}
+	p.all, p.wait, p.each, p.customers, p.of = make(chan struct{}, l.Fetches), l.Wait, l.OfAccount, l.OfCustomer, map[holder]*held{}
 }
 
-// enter takes a place for an account; leave frees it. The place of the account comes first, so that no account waits in place of others.
+// use returns the places of a holder, which are kept until done is called.
+func (p *places) use(h holder) (c chan struct{}, done func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	own := p.of[h]
+	if own == nil {
+		n := p.each
+		if h.customer != "" {
+			n = p.customers
+		}
+		own = &held{taken: make(chan struct{}, n)}
+		p.of[h] = own
+	}
+	own.users++
+	return own.taken, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if own.users--; own.users == 0 {
+			delete(p.of, h)
+		}
+	}
+}
+
+// enter takes a place for an account, or for a customer of an application of it; leave frees it. The place of the customer comes first and
+// that of the account next, so that none waits in place of others.
 //
 // Errors: fault.Unavailable (no place was free in time), that of ctx.
-func (p *places) enter(ctx context.Context, a name.Account) (leave func(), err error) {
-	p.mu.Lock()
-	own := p.of[a]
-	if own == nil {
-		own = make(chan struct{}, p.each)
-		p.of[a] = own
+func (p *places) enter(ctx context.Context, by holder) (leave func(), err error) {
+	var undo []func()
+	leave = func() {
+		for _, f := range slices.Backward(undo) {
+			f()
+		}
 	}
-	p.mu.Unlock()
+	own := []chan struct{}{}
+	for _, h := range []holder{by, {account: by.account}} {
+		c, done := p.use(h)
+		own, undo = append(own, c), append(undo, done)
+		if by.customer == "" {
+			break
+		}
+	}
 	late := time.NewTimer(p.wait)
 	defer late.Stop()
-	for _, c := range []chan struct{}{own, p.all} {
+	for _, c := range append(own, p.all) {
 		select {
 		case c <- struct{}{}:
+			undo = append(undo, func() { <-c })
 			continue
 		case <-late.C:
 			err = fault.Unavailable.New("too many images are being fetched from other registries: try again")
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
-		if c == p.all {
-			<-own
-		}
+		leave()
 		return nil, err
 	}
-	return func() { <-p.all; <-own }, nil
+	return leave, nil
 }
 
 // maxRemembered is the number of failures, and of fresh tags, that are remembered.

@@ -26,11 +26,11 @@ func account(t *testing.T, id string) name.Account {
 func TestPlacesAreLimited(t *testing.T) {
 	t.Parallel()
 	var p places
-	p.init(Limits{Fetches: 3, OfAccount: 2, Wait: time.Millisecond})
-	a, b := account(t, "111122223333"), account(t, "444455556666")
+	p.init(Limits{Fetches: 3, OfAccount: 2, OfCustomer: 1, Wait: time.Millisecond})
+	a, b := holder{account: account(t, "111122223333")}, holder{account: account(t, "444455556666")}
 	ctx := t.Context()
 	var leave []func()
-	take := func(what string, of name.Account, ok bool) {
+	take := func(what string, of holder, ok bool) {
 		t.Helper()
 		l, err := p.enter(ctx, of)
 		if ok != (err == nil) || err != nil && !errors.Is(err, fault.Unavailable) {
@@ -57,6 +57,33 @@ func TestPlacesAreLimited(t *testing.T) {
 	}
 	for i := range 2 {
 		take(fmt.Sprint("afterwards ", i), a, true)
+	}
+}
+
+// A customer that has all its places takes none of those of others, and holders without places are forgotten.
+func TestPlacesOfCustomers(t *testing.T) {
+	t.Parallel()
+	var p places
+	p.init(Limits{Fetches: 9, OfAccount: 3, OfCustomer: 2, Wait: time.Millisecond})
+	one, two := holder{account(t, "111122223333"), "one"}, holder{account(t, "111122223333"), "two"}
+	var leave []func()
+	for i, c := range []struct {
+		of holder
+		ok bool
+	}{{one, true}, {one, true}, {one, false}, {two, true}, {two, false}} { // the account has no fourth place
+		l, err := p.enter(t.Context(), c.of)
+		if c.ok != (err == nil) {
+			t.Fatalf("%d, a place of %s: got %v, want one: %t", i, c.of.customer, err, c.ok)
+		}
+		if c.ok {
+			leave = append(leave, l)
+		}
+	}
+	for _, l := range leave {
+		l()
+	}
+	if len(p.of) > 0 || len(p.all) > 0 {
+		t.Errorf("afterwards: %d holders and %d places are kept", len(p.of), len(p.all))
 	}
 }
 

@@ -181,7 +181,7 @@ func (s *Service) storeImage(ctx context.Context, o origin, q Request, ref name.
 			return err
 		}
 	}
-	leave, err := s.places.enter(ctx, q.Registry.Account)
+	leave, err := s.places.enter(ctx, q.holder())
 	if err != nil {
 		return err
 	}

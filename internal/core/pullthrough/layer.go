@@ -72,7 +72,7 @@ func (l *Layer) Probe(ctx context.Context) error {
 		return l.failed(err)
 	}
 	err := func() error {
-		leave, err := s.places.enter(ctx, l.q.Registry.Account)
+		leave, err := s.places.enter(ctx, l.q.holder())
 		if err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (l *Layer) Pass(ctx context.Context) (r io.Reader, closing func(), err erro
 	if err := s.refused.of(s.now(), l.key(), l.o.limitKey()); err != nil {
 		return nil, nil, l.failed(err)
 	}
-	leave, err := s.places.enter(ctx, l.q.Registry.Account)
+	leave, err := s.places.enter(ctx, l.q.holder())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -234,7 +234,7 @@ func (all *layers) join(l *Layer, key string) (*Reader, error) {
 // fetch fetches the layer into the store. arrives is called when its bytes begin to arrive.
 func (l *Layer) fetch(ctx context.Context, f *fetch, arrives func(registry.Arriving)) error {
 	s := l.s
-	leave, err := s.places.enter(ctx, l.q.Registry.Account)
+	leave, err := s.places.enter(ctx, l.q.holder())
 	if err != nil {
 		return err
 	}

@@ -31,14 +31,15 @@ import (
 
 // Limits are the numbers and times of a Service. A zero field means its default.
 type Limits struct {
-	Fetches   int           // requests to other registries at the same time; 64
-	OfAccount int           // of these for the repositories of one account; 32
-	Wait      time.Duration // for a place among them; 30 s
-	Refresh   time.Duration // after which a tag is compared with the other registry; 24 h
-	Referrers time.Duration // after which referrers are; 6 h
-	Compare   time.Duration // maximum time for a comparison, after which what is stored is served; 10 s
-	Lease     time.Duration // after which another process takes over a fetch of one that has ended; 10 s
-	Look      time.Duration // between two looks at what another process fetches; 100 ms
+	Fetches    int           // requests to other registries at the same time; 64
+	OfAccount  int           // of these for the repositories of one account; 32
+	OfCustomer int           // of these for one customer of an application; 8
+	Wait       time.Duration // for a place among them; 30 s
+	Refresh    time.Duration // after which a tag is compared with the other registry; 24 h
+	Referrers  time.Duration // after which referrers are; 6 h
+	Compare    time.Duration // maximum time for a comparison, after which what is stored is served; 10 s
+	Lease      time.Duration // after which another process takes over a fetch of one that has ended; 10 s
+	Look       time.Duration // between two looks at what another process fetches; 100 ms
 }
 
 func (l Limits) filled() Limits {
@@ -54,6 +55,7 @@ func (l Limits) filled() Limits {
 	}
 	number(&l.Fetches, 64)
 	number(&l.OfAccount, 32)
+	number(&l.OfCustomer, 8)
 	span(&l.Wait, 30*time.Second)
 	span(&l.Refresh, 24*time.Hour)
 	span(&l.Referrers, 6*time.Hour)
@@ -154,6 +156,14 @@ type Request struct {
 	// Upstream is what a customer pulls by the proxy: the repository is filled by its integrations, not by a rule, and what the customer
 	// was allowed to pull is imported without a further permission. nil for all others.
 	Upstream *integration.Upstream
+}
+
+// holder returns whose places the fetches of the request take.
+func (q Request) holder() holder {
+	if q.Upstream == nil {
+		return holder{account: q.Registry.Account}
+	}
+	return holder{q.Registry.Account, q.By.UserID}
 }
 
 // creation returns the asks of a fetch that creates the repository: the import is decided as if it existed as its template makes it.

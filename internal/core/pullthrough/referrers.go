@@ -68,7 +68,7 @@ func (s *Service) Referrers(ctx context.Context, q Request, subject name.Digest)
 // fetchReferrers fetches referrers, once for all concurrent calls.
 func (s *Service) fetchReferrers(ctx context.Context, o origin, q Request, subject name.Digest) error {
 	return s.once(ctx, o, fmt.Sprintf("referrers %s %d %s", o.key(), q.Found.ID, subject), maxImageTime, func(ctx context.Context) error {
-		leave, err := s.places.enter(ctx, q.Registry.Account)
+		leave, err := s.places.enter(ctx, q.holder())
 		if err != nil {
 			return err
 		}

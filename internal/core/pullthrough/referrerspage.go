@@ -54,7 +54,7 @@ func (s *Service) ReferrersPage(ctx context.Context, q Request, subject name.Dig
 
 func (s *Service) readReferrers(ctx context.Context, o origin, q Request, subject name.Digest, query url.Values) (
 	page upstream.ReferrersPage, err error) {
-	leave, err := s.places.enter(ctx, q.Registry.Account)
+	leave, err := s.places.enter(ctx, q.holder())
 	if err != nil {
 		return page, err
 	}

@@ -192,7 +192,7 @@ func (s *Service) Open(held meta.Secret) (Credentials, error) {
 // Errors: those of remote, and of upstream.Registry.Ping.
 func (s *Service) Check(ctx context.Context, r meta.CacheRule) error {
 	o := origin{rule: r}
-	leave, err := s.places.enter(ctx, r.Registry.Account)
+	leave, err := s.places.enter(ctx, holder{account: r.Registry.Account})
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,9 @@ func (s *Service) PutRelease(ctx context.Context, a meta.Application, n NewRelea
 	r := meta.Release{Application: a.ID, Sequence: n.Sequence, Files: packed, Spec: n.Spec, CreatedBy: n.By}
 	r.Charts = chartsOf(files)
 	for _, i := range found.Images {
-		r.Images = append(r.Images, meta.ReleaseImage{Repository: s.Repository(a, n.Host, i.Reference), Tag: i.Tag, Digest: i.Digest})
+		for _, known := range s.names(a, n.Host, i.Reference) {
+			r.Images = append(r.Images, meta.ReleaseImage{Repository: known, Tag: i.Tag, Digest: i.Digest})
+		}
 	}
 	r, err = s.meta.PutRelease(ctx, r)
 	return r, found, err
@@ -184,6 +186,22 @@ func (s *Service) Repository(a meta.Application, host endpoint.Host, r rewrite.R
 		return foreign
 	}
 	return p
+}
+
+// names returns the names by which an image of a release may be known when it is pulled: that of Repository and, for a name of AWS with the
+// number of the vendor's account, HOST/PATH too, since an integration may have the registry then, which comes before the vendor's own.
+func (s *Service) names(a meta.Application, host endpoint.Host, r rewrite.Reference) []string {
+	known := s.Repository(a, host, r)
+	if upstream, ok := strings.CutPrefix(r.Path, "proxy/"+a.Slug+"/"); ok {
+		if of, err := rewrite.ParseReference(upstream); err == nil {
+			r = of
+		}
+	}
+	h, err := s.hosts.Parse(r.Host)
+	if err != nil || h.Kind != endpoint.Registry || h.Registry.Account != a.Account || s.hosts.Own(r.Host) || known != r.Path {
+		return []string{known}
+	}
+	return []string{known, r.Registry() + "/" + r.Repository()}
 }
 
 // ReleaseImage is an image that a release names.

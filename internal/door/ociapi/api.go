@@ -203,7 +203,7 @@ func (a *API) parse(q *request) (*operation, error) {
 	q.reg = a.hosts.Base(q.host)
 	var parseErr error
 	q.target, parseErr = parsePath(q.r.URL.Path)
-	if q.target.route == routeToken && !a.anonymous {
+	if q.target.route == routeToken && !a.anonymous && !identity.IsCustomerPassword(credentialsOf(q.r, true).password) {
 		q.target, parseErr = target{}, fault.UnknownOperation.New("no such path")
 	}
 	if parseErr == nil && q.target.route.named() {

@@ -27,10 +27,12 @@ type shop struct {
 	clock    time.Time
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t *testing.T) *shop { return newShopWith(t, func(*config.Config) {}) }
+
+func newShopWith(t *testing.T, change func(*config.Config)) *shop {
 	t.Helper()
 	s := &shop{clock: time.Now()}
-	s.Server = apptest.Start(t, apptest.Options{Now: func() time.Time { return s.clock }, Config: func(*config.Config) {}})
+	s.Server = apptest.Start(t, apptest.Options{Now: func() time.Time { return s.clock }, Config: change})
 	account := s.Registry().Account
 	var err error
 	s.app, err = s.Meta().PutApplication(t.Context(), meta.Application{ID: "shop-id", Account: account, Slug: "shop", Sealed: []byte("x")},

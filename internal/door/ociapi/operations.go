@@ -93,7 +93,7 @@ var operations = []operation{
 	// GET /v2/_catalog is part of an older registry protocol; tools still use it.
 	{http.MethodGet, routeCatalog, "list repositories", "DescribeRepositories", "ecr:DescribeRepositories", "",
 		onAllRepositories, nothing, nil, (*API).catalog},
-	// The token endpoint of registries that admit anonymous clients.
+	// The token endpoint of registries that admit anonymous clients, and for customers of every one.
 	{http.MethodGet, routeToken, "token", "", "", "", onNothing, nothing, nil, (*API).token},
 	// A signed link that GetDownloadUrlForLayer returned; the caller is the one that requested the link.
 	{http.MethodGet, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository,

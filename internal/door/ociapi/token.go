@@ -28,7 +28,7 @@ type credentials struct {
 }
 
 // credentialsOf returns the credentials of a request: a docker token as the password of the user AWS, a password of a customer with any
-// user name, or, if bearer is true, a Bearer token.
+// user name or as a Bearer token, or, if bearer is true, another Bearer token.
 func credentialsOf(r *http.Request, bearer bool) credentials {
 	user, password, ok := r.BasicAuth()
 	switch {
@@ -37,14 +37,13 @@ func credentialsOf(r *http.Request, bearer bool) credentials {
 		return credentials{none: true}
 	case ok && (user == "AWS" || identity.IsCustomerPassword(password)):
 		return credentials{valid: true, password: password}
-	case ok || !bearer:
-		return credentials{}
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	token = strings.TrimSpace(token)
+	if ok || !strings.EqualFold(scheme, "Bearer") || !bearer && !identity.IsCustomerPassword(token) {
 		return credentials{}
 	}
-	return credentials{valid: true, bearer: true, password: strings.TrimSpace(token)}
+	return credentials{valid: true, bearer: true, password: token}
 }
 
 // caller returns the caller of a request, by the docker token in its credentials. If requests without credentials are
