@@ -31,6 +31,7 @@ const (
 type target struct {
 	URL     string   `json:"url"`
 	Secrets []signer `json:"secrets"` // the newest first
+	Details string   `json:"details,omitempty"`
 }
 
 type signer struct {
@@ -48,11 +49,14 @@ func (t target) live(now time.Time) (all []secret.String) {
 	return all
 }
 
-// rotate adds a new secret and returns it. The one before signs for some time.
-func (t *target) rotate(now time.Time) secret.String {
-	b := make([]byte, 32)
-	rand.Read(b)
-	s := "whsec_" + base64.RawURLEncoding.EncodeToString(b)
+// rotate adds a secret, which is new if none is given, and returns it. The one before signs for some time.
+func (t *target) rotate(now time.Time, given secret.String) secret.String {
+	s := given.Reveal()
+	if s == "" {
+		b := make([]byte, 32)
+		rand.Read(b)
+		s = "whsec_" + base64.RawURLEncoding.EncodeToString(b)
+	}
 	all := []signer{{Secret: s}}
 	if len(t.Secrets) > 0 {
 		all = append(all, signer{Secret: t.Secrets[0].Secret, Until: now.Add(overlap)})
@@ -120,13 +124,29 @@ func checkPattern(text string) error {
 	return err
 }
 
+// The length of secrets that owners choose, in bytes.
+const minSecret, maxSecret = 16, 256
+
+// checkSecret checks a secret that the owner has chosen; a zero one is none.
+//
+// Errors: fault.InvalidParameter.
+func checkSecret(key secret.String) error {
+	if n := len(key.Reveal()); n != 0 && (n < minSecret || n > maxSecret) {
+		return fault.InvalidParameter.New("Invalid parameter at 'webhookSecret' failed to satisfy constraint: 'must have %d to %d bytes'",
+			minSecret, maxSecret)
+	}
+	return nil
+}
+
 // NewWebhook is a webhook to be created.
 type NewWebhook struct {
 	Registry name.Registry
 	Name     string
 	URL      secret.String
-	Pattern  string // "" for all events
-	By       string // ARN
+	Pattern  string        // "" for all events
+	Secret   secret.String // that signs; zero for a new one
+	Details  string        // of who made it: kept with the URL, for Target
+	By       string        // ARN
 }
 
 // Create makes a webhook, which gets the events of its registry from now on, and returns the secret that signs them. The secret is returned
@@ -138,12 +158,15 @@ func (s *Service) Create(ctx context.Context, n NewWebhook) (meta.Webhook, secre
 	if err == nil {
 		err = checkPattern(n.Pattern)
 	}
+	if err == nil {
+		err = checkSecret(n.Secret)
+	}
 	if err != nil {
 		return meta.Webhook{}, secret.String{}, err
 	}
 	w := meta.Webhook{Registry: n.Registry, Name: n.Name, Host: host, Pattern: n.Pattern, Enabled: true, CreatedBy: n.By}
-	t := target{URL: n.URL.Reveal()}
-	key := t.rotate(s.now())
+	t := target{URL: n.URL.Reveal(), Details: n.Details}
+	key := t.rotate(s.now(), n.Secret)
 	if w.Sealed, err = s.seal(w, t); err != nil {
 		return meta.Webhook{}, secret.String{}, err
 	}
@@ -157,6 +180,8 @@ type Change struct {
 	Pattern *string
 	Enabled *bool
 	Rotate  bool // a new secret is made; the present one also signs for a day
+	Secret  secret.String
+	Details *string
 }
 
 // Update changes a webhook, and ends its pause after failures. It returns the new secret if one was made.
@@ -165,12 +190,16 @@ type Change struct {
 func (s *Service) Update(ctx context.Context, w meta.Webhook, c Change) (meta.Webhook, secret.String, error) {
 	var key secret.String
 	change := meta.WebhookChange{Pattern: c.Pattern, Enabled: c.Enabled}
+	if err := checkSecret(c.Secret); err != nil {
+		return meta.Webhook{}, key, err
+	}
 	if c.Pattern != nil {
 		if err := checkPattern(*c.Pattern); err != nil {
 			return meta.Webhook{}, key, err
 		}
 	}
-	if c.URL != nil || c.Rotate {
+	fresh := c.Rotate || c.Secret != (secret.String{})
+	if c.URL != nil || fresh || c.Details != nil {
 		t, err := s.open(w)
 		if err != nil {
 			return meta.Webhook{}, key, err
@@ -182,8 +211,11 @@ func (s *Service) Update(ctx context.Context, w meta.Webhook, c Change) (meta.We
 			}
 			t.URL, change.Host = c.URL.Reveal(), &host
 		}
-		if c.Rotate {
-			key = t.rotate(s.now())
+		if fresh {
+			key = t.rotate(s.now(), c.Secret)
+		}
+		if c.Details != nil {
+			t.Details = *c.Details
 		}
 		if change.Sealed, err = s.seal(w, t); err != nil {
 			return meta.Webhook{}, key, err
@@ -200,10 +232,42 @@ type Tested struct {
 	Took   time.Duration
 }
 
+// Target returns the URL of a webhook, which is a secret of its owner, and what was given with it.
+//
+// Errors: one without a code if the webhook cannot be unsealed.
+func (s *Service) Target(w meta.Webhook) (u secret.String, details string, err error) {
+	t, err := s.open(w)
+	return secret.New(t.URL), t.Details, err
+}
+
+// Try sends an event of a test to a URL, now and once, signed with a secret or with one that nobody knows.
+//
+// Errors: fault.InvalidParameter (the URL), fault.Throttled (too many tests run).
+func (s *Service) Try(ctx context.Context, r name.Registry, u, key secret.String, by string) (Tested, error) {
+	host, err := hostOf(u.Reveal())
+	if err == nil {
+		err = checkSecret(key)
+	}
+	if err != nil {
+		return Tested{}, err
+	}
+	t := target{URL: u.Reveal()}
+	t.rotate(s.now(), key)
+	return s.try(ctx, meta.Webhook{Registry: r, Name: "try", Host: host}, t, by)
+}
+
 // Test sends an event of its own to a webhook, now and once.
 //
 // Errors: fault.Throttled (too many tests run), and an error without a code if the webhook cannot be unsealed.
 func (s *Service) Test(ctx context.Context, w meta.Webhook, by string) (Tested, error) {
+	t, err := s.open(w)
+	if err != nil {
+		return Tested{}, err
+	}
+	return s.try(ctx, w, t, by)
+}
+
+func (s *Service) try(ctx context.Context, w meta.Webhook, t target, by string) (Tested, error) {
 	account := w.Registry.Account
 	s.mu.Lock()
 	full := s.tests[account] >= maxTests
@@ -221,10 +285,6 @@ func (s *Service) Test(ctx context.Context, w meta.Webhook, by string) (Tested, 
 			delete(s.tests, account)
 		}
 	}()
-	t, err := s.open(w)
-	if err != nil {
-		return Tested{}, err
-	}
 	var id event.ID
 	rand.Read(id[:])
 	at := s.now()

@@ -236,6 +236,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("UpdateWebhook", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.UpdateWebhookRequest], (*ecrin.Service).UpdateWebhook),
 	ecrinOp("DeleteWebhook", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.WebhookRequest], (*ecrin.Service).DeleteWebhook),
 	ecrinOp("ListWebhooks", guard.ForPolicies, ecrin.OnWebhooks, (*ecrin.Service).ListWebhooks),
+	ecrinOp("GetWebhookUrl", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.WebhookRequest], (*ecrin.Service).GetWebhookUrl),
+	ecrinOp("TryWebhookUrl", guard.ForPolicies, ecrin.OnTriedURL, (*ecrin.Service).TryWebhookUrl),
 	ecrinOp("TestWebhook", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.WebhookRequest], (*ecrin.Service).TestWebhook),
 	ecrinOp("ListWebhookDeliveries", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.ListWebhookDeliveriesRequest],
 		(*ecrin.Service).ListWebhookDeliveries),

@@ -34,7 +34,7 @@ func TestWebhooksNeedPermission(t *testing.T) {
 	want("the same name", call(ci, "CreateWebhook", `{"webhookName":"ci-one",`+url+`}`), 400, "WebhookAlreadyExistsException")
 	want("events without permission", call(ci, "ListEvents", `{}`), 400, "AccessDenied")
 	want("events", call(reader, "ListEvents", `{"position":"1"}`), 200, `"events":`)
-	for _, operation := range []string{"UpdateWebhook", "DeleteWebhook", "TestWebhook", "ListWebhookDeliveries"} {
+	for _, operation := range []string{"UpdateWebhook", "DeleteWebhook", "TestWebhook", "ListWebhookDeliveries", "GetWebhookUrl"} {
 		want(operation+" of nobody", call(nobody, operation, `{"webhookName":"ci-one"}`), 400, "AccessDenied")
 		of := `{"webhookName":"ci-one","registryId":"` + home + `"}`
 		want(operation+" of another account", call(stranger, operation, of), 400, "AccessDenied")

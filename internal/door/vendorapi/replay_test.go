@@ -181,6 +181,16 @@ const files = `[{"name":"app.yaml","path":"app.yaml","content":"---\napiVersion:
 	`  template:\n    spec:\n      containers:\n      - name: nginx\n        image: nginx\n","children":[]},` +
 	`{"name":"service.yaml","path":"service.yaml","content":"apiVersion: v1\nkind: Service\nmetadata:\n  name: nginx\n","children":[]}]`
 
+// hook is the body of a request for a subscription.
+const hook = `{"name":"Release webhook","isEnabled":true,"webhookUrl":"https://example.com/hook",` +
+	`"eventConfigs":[{"eventType":"release.promoted","filters":{}}]}`
+
+// hooked is the subscription of hook in answers.
+func hooked(enabled bool) members {
+	return members{"id": like{""}, "userId": like{""}, "teamId": like{""}, "name": "Release webhook", "isEnabled": enabled,
+		"webhookUrl": "https://example.com/hook", "eventConfigs": []any{members{"eventType": "release.promoted", "filters": members{}}}}
+}
+
 // added is the call that adds an external registry without a test of it.
 func added(provider, endpoint, slug, authType, username string) recorded {
 	shown := slug
@@ -270,6 +280,27 @@ func TestRecordedCallsOfVendors(t *testing.T) {
 		"external registry of GCR":            {added("gcr", "gcr.io", "gcr-test-registry", "serviceaccount", "_json_key")},
 		"external registry of GAR":            {added("gar", "pkg.dev", "gar-serviceaccount-test", "serviceaccount", "_json_key")},
 		"external registry of GAR by a token": {added("gar", "pkg.dev", "gar-accesstoken-test", "token", "oauth2accesstoken")},
+		"notification subscriptions": {
+			{"POST", "/v3/notification_subscription", hook, 201, hooked(true)},
+			{"GET", "/v3/notification_subscriptions?search=release&type=team", "", 200, members{"subscriptions": []any{hooked(true)},
+				"totalCount": 1.0}},
+			{"GET", "/v3/notification_subscription/$SUBSCRIPTION", "", 200, hooked(true)},
+			{"PUT", "/v3/notification_subscription/$SUBSCRIPTION", `{"isEnabled":false}`, 200, hooked(false)},
+			{"GET", "/v3/notification_events?status=failed&subscription_id=$SUBSCRIPTION&pageSize=20", "", 200, members{
+				"events": []any{}, "totalCount": 0.0}},
+			{"GET", "/v3/notification_subscription/$SUBSCRIPTION/events", "", 200, members{"events": []any{}}},
+			{"DELETE", "/v3/notification_subscription/$SUBSCRIPTION", "", 204, nil},
+			{"GET", "/v3/notification_subscription/$SUBSCRIPTION", "", 404, nil}},
+		"notification types": {{"GET", "/v3/notification_event_types?q=release.promoted&limit=20", "", 200, members{"total": 1.0,
+			"eventTypes": []any{members{"key": "release.promoted", "displayName": "Release Promoted", "description": like{""},
+				"category": "Release"}}}}},
+		"notification tests": {
+			{"POST", "/v3/notification_webhook/test", `{"webhookUrl":"https://example.invalid/hook","eventType":"release.promoted"}`, 200, members{
+				"success": like{true}, "statusCode": like{200.0}, "durationMs": like{15.0}}},
+			{"POST", "/v3/notification_email/resend_verification", `{"emailAddress":"alerts@example.com"}`, 200, members{
+				"success": false, "message": like{""}}},
+			{"POST", "/v3/notification_email/verify", `{"emailAddress":"alerts@example.com","verificationCode":"123456"}`, 200, members{
+				"success": false, "message": like{""}}}},
 	} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
@@ -297,6 +328,9 @@ func replay(t *testing.T, f *fixture, ids []string, calls []recorded) {
 		}
 		if m, ok := got.body.(members); ok && m["customer"] != nil {
 			ids = append(ids, "$CUSTOMER", m["customer"].(members)["id"].(string))
+		}
+		if m, ok := got.body.(members); ok && m["webhookUrl"] != nil {
+			ids = append(ids, "$SUBSCRIPTION", m["id"].(string))
 		}
 	}
 }

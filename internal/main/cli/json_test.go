@@ -193,6 +193,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"quota put team --images 9 --bytes 1GiB", "quota list", "quota delete team", "gc", "verify", "hosts", "doctor",
 		"doctor kubelet --config $access --bin-dir $bin",
 		"webhook add deploy https://receiver.invalid/", "webhook list", "webhook update deploy --new-secret", "webhook test deploy",
+		"webhook url deploy", "webhook try https://receiver.invalid/",
 		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",
 		"webhook delete failed",
 		"app create shop --slug shop", "app list", "app show shop", "app fleet shop", "channel create shop Nightly", "channel list shop",

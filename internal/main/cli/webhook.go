@@ -23,8 +23,8 @@ func (c *commands) webhook() *cobra.Command {
 		Example: "  ecrin webhook add deploy https://ci.example.com/hooks/ecrin --pattern pushes.json\n  ecrin webhook test deploy\n" +
 			"  ecrin webhook deliveries deploy"}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.webhookAdd(), c.webhookList(), c.webhookUpdate(), c.webhookDelete(), c.webhookTest(), c.webhookDeliveries(),
-		c.webhookRedeliver())
+	cmd.AddCommand(c.webhookAdd(), c.webhookList(), c.webhookUpdate(), c.webhookDelete(), c.webhookTest(), c.webhookURL(), c.webhookTry(),
+		c.webhookDeliveries(), c.webhookRedeliver())
 	return cmd
 }
 

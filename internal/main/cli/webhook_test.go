@@ -45,6 +45,12 @@ func TestWebhookCommands(t *testing.T) {
 	}
 	repo.Push(t, "1.0", ocitest.NewImage(1, 1000))
 	r.Wait(t, "the push", func(all []hooktest.Got) bool { return len(all) == 2 && all[1].Tag == "1.0" })
+	if out, _ := ecrin(0, "webhook", "url", "deploy"); out != r.URL+"/secret-path\n" {
+		t.Errorf("webhook url: got %q, want the whole URL", out)
+	}
+	if _, errs := ecrin(0, "webhook", "try", r.URL+"/new"); !strings.Contains(errs, "the receiver answered 204") {
+		t.Errorf("webhook try: got %q", errs)
+	}
 	if out, _ := ecrin(0, "webhook", "list"); !strings.Contains(out, "deploy") || strings.Contains(out, "secret-path") {
 		t.Errorf("webhook list: got %q, want the webhook without its path", out)
 	}

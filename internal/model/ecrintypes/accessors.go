@@ -597,6 +597,9 @@ func (v *TestLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 func (v *TestLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *TryWebhookUrlRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *UnpinImageRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.

@@ -94,6 +94,8 @@ var OperationNames = []string{
 	"DeleteWebhook",
 	"ListWebhooks",
 	"TestWebhook",
+	"GetWebhookUrl",
+	"TryWebhookUrl",
 	"ListWebhookDeliveries",
 	"RedeliverWebhook",
 	"PutCloudIntegration",
@@ -646,6 +648,18 @@ var Operations = map[string]awswire.Operation{
 		Name:   "TestWebhook",
 		Errors: []string{"InvalidParameterException", "ServerException", "WebhookNotFoundException"},
 		Input:  func() awswire.Input { return new(WebhookRequest) },
+		Output: func() any { return new(TestWebhookResponse) },
+	},
+	"GetWebhookUrl": {
+		Name:   "GetWebhookUrl",
+		Errors: []string{"InvalidParameterException", "ServerException", "WebhookNotFoundException"},
+		Input:  func() awswire.Input { return new(WebhookRequest) },
+		Output: func() any { return new(GetWebhookUrlResponse) },
+	},
+	"TryWebhookUrl": {
+		Name:   "TryWebhookUrl",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(TryWebhookUrlRequest) },
 		Output: func() any { return new(TestWebhookResponse) },
 	},
 	"ListWebhookDeliveries": {

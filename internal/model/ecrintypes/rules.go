@@ -132,6 +132,7 @@ var (
 	ruleVendorName             = &awswire.StringRule{Min: 1, Max: 255}
 	ruleVendorText             = &awswire.StringRule{Max: 255}
 	ruleVendorWord             = &awswire.StringRule{Max: 255}
+	ruleWebhookDetails         = &awswire.StringRule{Max: 16384}
 	ruleWebhookName            = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
 	ruleWebhookUrl             = &awswire.StringRule{Min: 1, Max: 2048}
 )

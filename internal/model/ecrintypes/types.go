@@ -329,10 +329,12 @@ type CreateReleaseRequest struct {
 
 // CreateWebhookRequest is the request of CreateWebhook.
 type CreateWebhookRequest struct {
-	RegistryId  string `json:"registryId,omitzero"`
-	WebhookName string `json:"webhookName"`      // required, 1 to 64 characters
-	WebhookUrl  string `json:"webhookUrl"`       // required, 1 to 2048 characters
-	Pattern     string `json:"pattern,omitzero"` // at most 4096 characters
+	RegistryId    string `json:"registryId,omitzero"`
+	WebhookName   string `json:"webhookName"`      // required, 1 to 64 characters
+	WebhookUrl    string `json:"webhookUrl"`       // required, 1 to 2048 characters
+	Pattern       string `json:"pattern,omitzero"` // at most 4096 characters
+	WebhookSecret string `json:"webhookSecret,omitzero"`
+	Details       string `json:"details,omitzero"` // at most 16384 characters
 }
 
 // CreateWebhookResponse is the answer of CreateWebhook.
@@ -870,6 +872,12 @@ type GetUsageHistoryRequest struct {
 type GetUsageHistoryResponse struct {
 	Usage     []UsagePeriod `json:"usage"`              // required
 	NextToken string        `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// GetWebhookUrlResponse is the answer of GetWebhookUrl.
+type GetWebhookUrlResponse struct {
+	WebhookUrl string `json:"webhookUrl"`       // required, 1 to 2048 characters
+	Details    string `json:"details,omitzero"` // at most 16384 characters
 }
 
 // GrantRepositoryAccessRequest is the request of GrantRepositoryAccess.
@@ -2057,7 +2065,7 @@ type TestLifecycleResponse struct {
 	Truncated       bool              `json:"truncated"`       // required
 }
 
-// TestWebhookResponse is the answer of TestWebhook.
+// TestWebhookResponse is the answer of TryWebhookUrl.
 type TestWebhookResponse struct {
 	Received     bool   `json:"received"` // required
 	Status       *int32 `json:"status,omitzero"`
@@ -2075,6 +2083,13 @@ type Token struct {
 	IssuedAt     awswire.Time  `json:"issuedAt"`     // required
 	ExpiresAt    awswire.Time  `json:"expiresAt"`    // required
 	RevokedAt    *awswire.Time `json:"revokedAt,omitzero"`
+}
+
+// TryWebhookUrlRequest is the request of TryWebhookUrl.
+type TryWebhookUrlRequest struct {
+	RegistryId    string `json:"registryId,omitzero"`
+	WebhookUrl    string `json:"webhookUrl"` // required, 1 to 2048 characters
+	WebhookSecret string `json:"webhookSecret,omitzero"`
 }
 
 // UnpinImageRequest is the request of UnpinImage.
@@ -2188,13 +2203,15 @@ type UpdateReleaseRequest struct {
 
 // UpdateWebhookRequest is the request of UpdateWebhook.
 type UpdateWebhookRequest struct {
-	RegistryId  string `json:"registryId,omitzero"`
-	WebhookName string `json:"webhookName"`         // required, 1 to 64 characters
-	WebhookUrl  string `json:"webhookUrl,omitzero"` // 1 to 2048 characters
-	Pattern     string `json:"pattern,omitzero"`    // at most 4096 characters
-	AllEvents   *bool  `json:"allEvents,omitzero"`
-	Enabled     *bool  `json:"enabled,omitzero"`
-	NewSecret   *bool  `json:"newSecret,omitzero"`
+	RegistryId    string `json:"registryId,omitzero"`
+	WebhookName   string `json:"webhookName"`         // required, 1 to 64 characters
+	WebhookUrl    string `json:"webhookUrl,omitzero"` // 1 to 2048 characters
+	Pattern       string `json:"pattern,omitzero"`    // at most 4096 characters
+	AllEvents     *bool  `json:"allEvents,omitzero"`
+	Enabled       *bool  `json:"enabled,omitzero"`
+	NewSecret     *bool  `json:"newSecret,omitzero"`
+	WebhookSecret string `json:"webhookSecret,omitzero"`
+	Details       string `json:"details,omitzero"` // at most 16384 characters
 }
 
 // UpdateWebhookResponse is the answer of UpdateWebhook.
@@ -2317,7 +2334,7 @@ type Webhook struct {
 	CreatedBy     string        `json:"createdBy,omitzero"`
 }
 
-// WebhookRequest is the request of TestWebhook.
+// WebhookRequest is the request of GetWebhookUrl.
 type WebhookRequest struct {
 	RegistryId  string `json:"registryId,omitzero"`
 	WebhookName string `json:"webhookName"` // required, 1 to 64 characters

@@ -307,6 +307,7 @@ func (v *CreateWebhookRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
 	c.String(at+"webhookUrl", v.WebhookUrl, ruleWebhookUrl)
 	c.Optional(at+"pattern", v.Pattern, ruleEventPattern)
+	c.Optional(at+"details", v.Details, ruleWebhookDetails)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -1723,6 +1724,18 @@ func (v *TestLifecycleRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *TryWebhookUrlRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *TryWebhookUrlRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"webhookUrl", v.WebhookUrl, ruleWebhookUrl)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *UnpinImageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1906,6 +1919,7 @@ func (v *UpdateWebhookRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
 	c.Optional(at+"webhookUrl", v.WebhookUrl, ruleWebhookUrl)
 	c.Optional(at+"pattern", v.Pattern, ruleEventPattern)
+	c.Optional(at+"details", v.Details, ruleWebhookDetails)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

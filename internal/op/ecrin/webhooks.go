@@ -87,7 +87,7 @@ func statusOf(status int) *int32 {
 func (s *Service) CreateWebhook(ctx context.Context, by identity.Caller, at ecr.Registry,
 	in *ecrintypes.CreateWebhookRequest) (*ecrintypes.CreateWebhookResponse, error) {
 	w, key, err := s.events.Create(ctx, events.NewWebhook{Registry: at.Registry, Name: in.WebhookName, URL: secret.New(in.WebhookUrl),
-		Pattern: in.Pattern, By: by.ARN})
+		Pattern: in.Pattern, Secret: secret.New(in.WebhookSecret), Details: in.Details, By: by.ARN})
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,12 @@ func (s *Service) UpdateWebhook(ctx context.Context, _ identity.Caller, w meta.W
 	if in.WebhookUrl != "" {
 		u := secret.New(in.WebhookUrl)
 		c.URL = &u
+	}
+	if in.WebhookSecret != "" {
+		c.Secret = secret.New(in.WebhookSecret)
+	}
+	if in.Details != "" {
+		c.Details = &in.Details
 	}
 	all := in.AllEvents != nil && *in.AllEvents
 	switch {
@@ -157,6 +163,37 @@ func (s *Service) ListWebhooks(ctx context.Context, _ identity.Caller, at ecr.Re
 func (s *Service) TestWebhook(ctx context.Context, by identity.Caller, w meta.Webhook,
 	_ *ecrintypes.WebhookRequest) (*ecrintypes.TestWebhookResponse, error) {
 	r, err := s.events.Test(ctx, w, by.ARN)
+	return tested(r, err)
+}
+
+// GetWebhookUrl returns the URL of a webhook, which other operations do not show, with what was given for it.
+//
+// Errors: those of events.Service.Target.
+func (s *Service) GetWebhookUrl(_ context.Context, _ identity.Caller, w meta.Webhook, _ *ecrintypes.WebhookRequest) (
+	*ecrintypes.GetWebhookUrlResponse, error) {
+	u, details, err := s.events.Target(w)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.GetWebhookUrlResponse{WebhookUrl: u.Reveal(), Details: details}, nil
+}
+
+// OnTriedURL resolves the registry for which a URL is tried.
+func OnTriedURL(s *Service, _ context.Context, req guard.Request, in *ecrintypes.TryWebhookUrlRequest) (guard.Target[ecr.Registry], error) {
+	at, err := s.registryOf(req, in.RegistryId)
+	return guard.On(at, ofRegistry(at, "webhook/*")), err
+}
+
+// TryWebhookUrl sends a test to a URL that is that of no webhook yet, now and once.
+//
+// Errors: those of events.Service.Try.
+func (s *Service) TryWebhookUrl(ctx context.Context, by identity.Caller, at ecr.Registry, in *ecrintypes.TryWebhookUrlRequest) (
+	*ecrintypes.TestWebhookResponse, error) {
+	r, err := s.events.Try(ctx, at.Registry, secret.New(in.WebhookUrl), secret.New(in.WebhookSecret), by.ARN)
+	return tested(r, err)
+}
+
+func tested(r events.Tested, err error) (*ecrintypes.TestWebhookResponse, error) {
 	if err != nil {
 		return nil, err
 	}
