@@ -281,13 +281,28 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 // Errors: those of identity.Service.Named; fault.InvalidInput (policies cannot allow the action to the principal); an
 // error without a code if there is no ask.
 func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks ...Ask) (policy.Request, policy.Why, error) {
+	return g.explain(ctx, func() (*identity.Subject, error) { return g.identity.Named(ctx, principal) }, from, asks)
+}
+
+// ExplainStranger decides asks for a user of an account that does not exist here, whose own account allows it everything. See Explain.
+func (g *Guard) ExplainStranger(ctx context.Context, from Origin, asks ...Ask) (policy.Request, policy.Why, error) {
+	return g.explain(ctx, func() (*identity.Subject, error) { return g.identity.Stranger(ctx) }, from, asks)
+}
+
+// ExplainDelegated decides asks for a principal as if its own account allowed it everything. See Explain.
+func (g *Guard) ExplainDelegated(ctx context.Context, principal string, from Origin, asks ...Ask) (policy.Request, policy.Why, error) {
+	return g.explain(ctx, func() (*identity.Subject, error) { return g.identity.Delegated(ctx, principal) }, from, asks)
+}
+
+func (g *Guard) explain(ctx context.Context, subject func() (*identity.Subject, error), from Origin, asks []Ask) (
+	policy.Request, policy.Why, error) {
 	fail := func(err error) (policy.Request, policy.Why, error) { return policy.Request{}, policy.Why{}, err }
 	for i := range asks {
 		a := &asks[i]
 		if a.Reserved == ForOperator {
 			return fail(fault.InvalidInput.New("only the operator of the installation can do %s: no policy can allow it", a.Action))
 		}
-		who, err := g.identity.Named(ctx, principal)
+		who, err := subject()
 		if err != nil {
 			return fail(err)
 		}

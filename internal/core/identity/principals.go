@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
@@ -153,4 +154,41 @@ func (s *Service) Named(ctx context.Context, principal string) (*Subject, error)
 		return s.customer(ctx, Caller{Kind: Customer, Account: p.Account, ARN: p.Text})
 	}
 	return nil, fault.InvalidInput.New("%q is no principal that can call", name.Clip(principal))
+}
+
+// Delegated returns the subject of a principal, see Named, as if its own account allowed it everything.
+//
+// Errors: those of Named.
+func (s *Service) Delegated(ctx context.Context, principal string) (*Subject, error) {
+	u, err := s.Named(ctx, principal)
+	if err != nil {
+		return nil, err
+	}
+	free := *u
+	free.Identity, free.Boundary, free.Session, free.ControlPolicies = []policy.Named{everything}, nil, nil, nil
+	return &free, nil
+}
+
+// Stranger returns the subject of a user of an account that does not exist in this installation, to whom that account allows everything.
+//
+// Errors: those of the store.
+func (s *Service) Stranger(ctx context.Context) (*Subject, error) {
+	for number := int64(999_999_999_999); ; number-- { // the same account each time, so that answers are alike
+		account, err := name.ParseAccount(fmt.Sprintf("%012d", number))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.meta.Account(ctx, account); err == nil {
+			continue
+		} else if !errors.Is(err, fault.AccountNotFound) {
+			return nil, err
+		}
+		arn := name.ARN{Partition: name.DefaultPartition, Service: "iam", Account: account, Resource: "user/stranger"}.String()
+		u := &Subject{Caller: Caller{Kind: User, Account: account, ARN: arn},
+			Policy: policy.Caller{Kind: policy.User, Account: account, ARN: arn}, Identity: []policy.Named{everything}}
+		u.Keys.Set("aws:principalarn", arn)
+		u.Keys.Set("aws:principaltype", "User")
+		u.Keys.Set("aws:principalaccount", account.String())
+		return u, nil
+	}
 }

@@ -217,6 +217,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("PutLifecycle", guard.ForPolicies, ecrin.OnLifecycle, (*ecrin.Service).PutLifecycle),
 	ecrinOp("GetLifecycle", guard.ForPolicies, ecrin.OnLifecycle, (*ecrin.Service).GetLifecycle),
 	ecrinOp("DeleteLifecycle", guard.ForPolicies, ecrin.OnLifecycle, (*ecrin.Service).DeleteLifecycle),
+	ecrinOp("ListRepositoryAccess", guard.ForPolicies, ecrin.OnReached, (*ecrin.Service).ListRepositoryAccess),
 	ecrinOp("TestLifecycle", guard.ForPolicies, ecrin.OnLifecycle, (*ecrin.Service).TestLifecycle),
 	ecrinOp("PinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).PinImage),
 	ecrinOp("UnpinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).UnpinImage),

@@ -100,7 +100,8 @@ func TestAnswersAreJSON(t *testing.T) {
 	}
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.json")
-	if err := os.WriteFile(policy, []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"ecr:DeleteRepository","Resource":"*"}}`),
+	if err := os.WriteFile(policy,
+		[]byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"ecr:DeleteRepository","Resource":"*"}}`),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,8 @@ func TestAnswersAreJSON(t *testing.T) {
 	profile := "[profile ci]\naws_access_key_id = " + root.KeyID + "\naws_secret_access_key = " + root.Secret + "\n"
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "aws"), []byte(profile), 0o600),
-		os.WriteFile(access, []byte("cache: off\nhosts: [{match: '"+host+"', profile: ci, aws_config_file: aws, endpoint: '"+s.URL+"'}]"), 0o600),
+		os.WriteFile(access, []byte("cache: off\nhosts: [{match: '"+host+"', profile: ci, aws_config_file: aws, endpoint: '"+s.URL+"'}]"),
+			0o600),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +129,14 @@ func TestAnswersAreJSON(t *testing.T) {
 	if err := os.WriteFile(desired, []byte(`{accounts: {"000000000000": {}}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]string{"digest": image.Digest, "desired": desired,
+	asserted := filepath.Join(dir, "asserted.yaml")
+	if err := os.WriteFile(asserted, []byte(`tests: [nobody outside 000000000000 pulls team/app]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{"digest": image.Digest, "asserted": asserted, "desired": desired,
 		"policy": policy, "backup": backup, "secret": credentials, "lifecycle": lifecycle,
-		"root": filepath.Join(dir, "root"), "restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
+		"root": filepath.Join(dir, "root"), "restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir,
+			"ca.pem")}
 	for key, value := range map[string]string{"host": host, "access": access, "bin": filepath.Join(dir, "bin"),
 		"dockerfile": filepath.Join(dir, "docker.json")} {
 		found[key] = value
@@ -184,7 +191,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"integration new-reader vendor --repository team/app",
 		"report list", "report annotate app:1 quality passed", "report deployed app:1 --application shop", "report show app:1",
 		"report matrix",
-		"lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app", "lifecycle get team/app",
+		"policy test $asserted", "lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app",
+		"lifecycle get team/app",
 		"image pin team/app:2.0", "image pinned team/app", "image unpin team/app@$digest",
 		"image delete team/app:2.0", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "usage --since 1d --by principal",
@@ -217,7 +225,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",
-		"credential print $host --config $access", "credential install $bin", "credential containerd --host $host", "credential k3s --host $host",
+		"credential print $host --config $access", "credential install $bin", "credential containerd --host $host",
+		"credential k3s --host $host",
 		"credential kubelet --registry $host --role arn:aws:iam::000000000000:role/pull",
 		"refresh dockerconfig $dockerfile --config $access --once", "refresh exec --config $access --once true",
 	}

@@ -360,6 +360,18 @@ func (v *ListReleasesRequest) GetAccountId() string { return v.AccountId }
 func (v *ListReleasesRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListRepositoryAccessRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ListRepositoryAccessRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *ListRepositoryAccessRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *ListRepositoryAccessRequest) GetImageDigest() string { return v.ImageDigest }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListRepositoryUsageRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.

@@ -10,6 +10,17 @@ const (
 	AccessKeyStatusINACTIVE AccessKeyStatus = "INACTIVE"
 )
 
+// AccessKind is one of the values below.
+type AccessKind string
+
+const (
+	AccessKindANONYMOUS AccessKind = "ANONYMOUS"
+	AccessKindSTRANGER  AccessKind = "STRANGER"
+	AccessKindACCOUNT   AccessKind = "ACCOUNT"
+	AccessKindUSER      AccessKind = "USER"
+	AccessKindROLE      AccessKind = "ROLE"
+)
+
 // ClusterState is one of the values below.
 type ClusterState string
 

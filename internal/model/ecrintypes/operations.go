@@ -78,6 +78,7 @@ var OperationNames = []string{
 	"PutLifecycle",
 	"GetLifecycle",
 	"DeleteLifecycle",
+	"ListRepositoryAccess",
 	"TestLifecycle",
 	"PinImage",
 	"UnpinImage",
@@ -550,6 +551,13 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "LifecyclePolicyNotFoundException"},
 		Input:  func() awswire.Input { return new(DeleteLifecycleRequest) },
 		Output: func() any { return new(LifecycleResponse) },
+	},
+	"ListRepositoryAccess": {
+		Name:   "ListRepositoryAccess",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException"},
+		Input:  func() awswire.Input { return new(ListRepositoryAccessRequest) },
+		Output: func() any { return new(ListRepositoryAccessResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"access"}},
 	},
 	"TestLifecycle": {
 		Name:   "TestLifecycle",

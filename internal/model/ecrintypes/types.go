@@ -1346,6 +1346,23 @@ type ListReleasesResponse struct {
 	NextToken string          `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListRepositoryAccessRequest is the request of ListRepositoryAccess.
+type ListRepositoryAccessRequest struct {
+	RegistryId     string     `json:"registryId,omitzero"`
+	RepositoryName string     `json:"repositoryName"`       // required, 2 to 256 characters
+	Permission     Permission `json:"permission"`           // required
+	ImageTag       string     `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string     `json:"imageDigest,omitzero"` // at most 200 characters
+	NextToken      string     `json:"nextToken,omitzero"`   // at most 4096 characters
+	MaxResults     *int32     `json:"maxResults,omitzero"`  // 1 to 1000
+}
+
+// ListRepositoryAccessResponse is the answer of ListRepositoryAccess.
+type ListRepositoryAccessResponse struct {
+	Access    []RepositoryAccess `json:"access"`             // required
+	NextToken string             `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListRepositoryUsageRequest is the request of ListRepositoryUsage.
 type ListRepositoryUsageRequest struct {
 	RegistryId string `json:"registryId,omitzero"`
@@ -1841,6 +1858,17 @@ type ReportedCommit struct {
 	Author      string        `json:"author,omitzero"`
 	Avatar      string        `json:"avatar,omitzero"`
 	CommittedAt *awswire.Time `json:"committedAt,omitzero"`
+}
+
+// RepositoryAccess is a part of requests or answers.
+type RepositoryAccess struct {
+	Principal string     `json:"principal"` // required
+	Kind      AccessKind `json:"kind"`      // required
+	AccountId string     `json:"accountId,omitzero"`
+	Allowed   bool       `json:"allowed"`   // required
+	Delegated bool       `json:"delegated"` // required
+	Action    string     `json:"action"`    // required
+	Reason    string     `json:"reason"`    // required
 }
 
 // RepositoryProtectionResponse is the answer of GetRepositoryProtection.

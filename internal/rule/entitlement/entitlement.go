@@ -208,18 +208,5 @@ func (r Rule) String() string {
 
 // Reaches reports whether one of the patterns matches the name of a repository.
 func (r Rule) Reaches(repository string) bool {
-	return slices.ContainsFunc(r.Repositories, func(pattern string) bool {
-		parts := strings.Split(pattern, "*")
-		rest, ok := strings.CutPrefix(repository, parts[0])
-		if !ok || len(parts) == 1 {
-			return ok && rest == ""
-		}
-		last := len(parts) - 1
-		for _, part := range parts[1:last] {
-			if _, rest, ok = strings.Cut(rest, part); !ok {
-				return false
-			}
-		}
-		return strings.HasSuffix(rest, parts[last])
-	})
+	return slices.ContainsFunc(r.Repositories, func(pattern string) bool { return name.Matches(pattern, repository) })
 }

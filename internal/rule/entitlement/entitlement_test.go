@@ -135,17 +135,3 @@ func FuzzPolicy(f *testing.F) {
 		}
 	})
 }
-
-func TestReaches(t *testing.T) {
-	for _, c := range []struct {
-		pattern, repository string
-		want                bool
-	}{
-		{"*", "a/b", true}, {"a/b", "a/b", true}, {"a/b", "a/bc", false}, {"a/*", "a/b/c", true}, {"a/*", "a", false}, {"*b", "a/b", true},
-		{"*b", "a/c", false}, {"a*b*c", "axbyc", true}, {"a*b*c", "acb", false}, {"ab*ba", "aba", false}, {"a**b", "ab", true},
-	} {
-		if got := (entitlement.Rule{Repositories: []string{"no", c.pattern}}).Reaches(c.repository); got != c.want {
-			t.Errorf("%q reaches %q: got %v, want %v", c.pattern, c.repository, got, c.want)
-		}
-	}
-}

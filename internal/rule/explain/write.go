@@ -20,7 +20,7 @@ import (
 func Write(w io.Writer, e ecrintypes.Explanation) error {
 	var b bytes.Buffer
 	t := text{&b}
-	t.line("%s", answer(e))
+	t.line("%s", Sentence(e))
 	if e.RequestId != "" {
 		t.line("request %s", e.RequestId)
 	}
@@ -42,8 +42,8 @@ func Write(w io.Writer, e ecrintypes.Explanation) error {
 // audit trail has no reasons of allowed requests, or it was refused because of the kind of its credentials.
 func undecided(e ecrintypes.Explanation) bool { return e.RequestId != "" && e.DecidedBy == "" }
 
-// answer returns the decision and the layer that made it, in one sentence.
-func answer(e ecrintypes.Explanation) string {
+// Sentence returns the decision and the layer that made it, in one sentence.
+func Sentence(e ecrintypes.Explanation) string {
 	who, what := e.PrincipalArn, e.Action+" on "+e.Resource
 	if who == "*" {
 		who = "an anonymous caller"
