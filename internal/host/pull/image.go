@@ -24,10 +24,32 @@ type document struct {
 	MediaType string
 	Manifests []struct {
 		Digest   string
-		Platform struct{ OS, Architecture, Variant string }
+		Platform platform
 	}
-	Config struct{ Digest string }
-	Layers []struct{ Digest string }
+	Config blob
+	Layers []blob
+}
+
+// platform is what an image is for.
+type platform struct{ OS, Architecture, Variant string }
+
+// String returns OS/ARCH[/VARIANT].
+func (p platform) String() string {
+	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
+}
+
+type blob struct {
+	Digest string
+	Size   int64
+}
+
+// size returns the bytes of the configuration and the layers.
+func (d document) size() int64 {
+	n := d.Config.Size
+	for _, l := range d.Layers {
+		n += l.Size
+	}
+	return n
 }
 
 // unauthorized is the text of ECR for a denial.
@@ -39,7 +61,7 @@ func (p *pulling) manifest(ctx context.Context) (string, *failure) {
 	if f != nil {
 		return "", f
 	}
-	p.found = doc
+	p.found, p.facts.Digest = doc, digest
 	return digest, nil
 }
 
@@ -149,54 +171,40 @@ func (p *pulling) nearest(ctx context.Context) string {
 	if resp.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&all) != nil || len(all.Tags) == 0 {
 		return push
 	}
-	slices.SortStableFunc(all.Tags, func(a, b string) int { return distance(a, p.ref.ref) - distance(b, p.ref.ref) })
+	slices.SortStableFunc(all.Tags, func(a, b string) int { return name.Distance(a, p.ref.ref) - name.Distance(b, p.ref.ref) })
 	return "use a tag that exists, such as " + strings.Join(all.Tags[:min(3, len(all.Tags))], ", ") + ", or " + push
-}
-
-// distance is the number of changes that make one text the other, of the first 64 bytes.
-func distance(a, b string) int {
-	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			before, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, before+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // platform selects the image for the platform, from an index or by its configuration.
 func (p *pulling) platform(ctx context.Context) (string, *failure) {
 	want := strings.Split(p.Platform, "/")
-	if len(want) < 2 {
+	if len(want) < 2 && p.Platform != "" {
 		return "", fail("the platform "+quoted(p.Platform)+" is not one", "write OS/ARCH, such as linux/arm64")
 	}
 	if len(p.found.Manifests) == 0 {
 		return p.single(ctx, want)
 	}
 	var have []string
-	for _, m := range p.found.Manifests {
+	index := p.found
+	for _, m := range index.Manifests {
 		if m.Platform.OS == "" || m.Platform.OS == "unknown" {
 			continue
 		}
-		text := strings.TrimSuffix(m.Platform.OS+"/"+m.Platform.Architecture+"/"+m.Platform.Variant, "/")
-		have = append(have, text)
-		if m.Platform.OS == want[0] && m.Platform.Architecture == want[1] && (len(want) < 3 || m.Platform.Variant == want[2]) {
+		have = append(have, m.Platform.String())
+	}
+	p.facts.Platforms = have
+	for _, m := range index.Manifests {
+		if m.Platform.OS == "" || m.Platform.OS == "unknown" {
+			continue
+		}
+		if p.Platform == "" || m.Platform.OS == want[0] && m.Platform.Architecture == want[1] &&
+			(len(want) < 3 || m.Platform.Variant == want[2]) {
 			doc, digest, f := p.read(ctx, m.Digest)
 			if f != nil {
 				return "", f
 			}
-			p.found = doc
-			return text + " is " + digest, nil
+			p.found, p.facts.Size = doc, doc.size()
+			return m.Platform.String() + " is " + digest, nil
 		}
 	}
 	return "", fail("the image has no "+p.Platform, p.other(have))
@@ -214,17 +222,19 @@ func (p *pulling) single(ctx context.Context, want []string) (string, *failure) 
 	if p.found.Config.Digest == "" {
 		return "", fail("the manifest has no configuration", "it is no image of a container")
 	}
+	p.facts.Size = p.found.size()
 	resp, f := p.blob(ctx, p.found.Config.Digest, false)
 	if f != nil {
 		return "", f
 	}
 	defer func() { _ = resp.Body.Close() }() // it is read
-	var c struct{ OS, Architecture, Variant string }
+	var c platform
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&c); err != nil || c.OS == "" {
 		return "not stated by the image", nil
 	}
-	have := strings.TrimSuffix(c.OS+"/"+c.Architecture+"/"+c.Variant, "/")
-	if c.OS != want[0] || c.Architecture != want[1] {
+	have := c.String()
+	p.facts.Platforms = []string{have}
+	if p.Platform != "" && (c.OS != want[0] || c.Architecture != want[1]) {
 		return "", fail("the image is for "+have+", not for "+p.Platform, p.other([]string{have}))
 	}
 	return have, nil

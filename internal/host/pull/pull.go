@@ -44,7 +44,7 @@ type Step struct {
 // Options say which image is pulled and from where.
 type Options struct {
 	Image        string // HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]
-	Platform     string // OS/ARCH[/VARIANT]
+	Platform     string // OS/ARCH[/VARIANT]; "" for the first that the image has
 	DockerConfig string // folder of config.json
 	CertsDir     string // folder with HOST/*.crt for further authorities, as docker has it; "" for none
 	Containerd   string // folder with HOST/hosts.toml, as containerd has it; "" for none
@@ -78,6 +78,7 @@ type pulling struct {
 	user, password string
 	authorization  string
 	found          document
+	facts          Facts
 	offers         []offer // of the pull secrets of the pod
 }
 
@@ -87,9 +88,27 @@ type step struct {
 	do   func(ctx context.Context) (found string, failed *failure)
 }
 
+// Facts are what the steps have found out about an image, as far as they came.
+type Facts struct {
+	Digest    string   // of what the reference names: an index or a manifest
+	Platforms []string // OS/ARCH[/VARIANT]; none if the image does not state them
+	Size      int64    // bytes of the configuration and the layers for the platform
+}
+
 // Explain makes the steps, up to the first one that fails, which is the last one of the result.
 func Explain(ctx context.Context, o Options) []Step {
+	_, steps := Inspect(ctx, o)
+	return steps
+}
+
+// Inspect is Explain, and returns what was found out about the image.
+func Inspect(ctx context.Context, o Options) (Facts, []Step) {
 	p := &pulling{Options: o}
+	p.steps = p.explain(ctx)
+	return p.facts, p.steps
+}
+
+func (p *pulling) explain(ctx context.Context) []Step {
 	credential, token, node := p.credential, p.token, []step(nil)
 	if p.Pod != nil {
 		credential, token, node = p.podCredential, p.podToken, []step{{Node, p.node}}

@@ -104,7 +104,7 @@ func (c *commands) root() *cobra.Command {
 	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
 		c.audit(), c.controlPolicy(), c.guardrail(), c.job(), c.secret(), c.key(), c.events(),
 		c.integration(), c.cloud(), c.runtime(), c.cluster(), c.configRepository(), c.rancher(), c.report(), c.healthcheck(),
-		c.application(), c.app(), c.channel(), c.release(), c.customer(), c.license(), c.entitlement(),
+		c.application(), c.preflight(), c.app(), c.channel(), c.release(), c.customer(), c.license(), c.entitlement(),
 		c.install(), c.update(), c.files(),
 		c.rewrite(), c.webhook(), c.usage(), c.search(), c.quota(), c.lifecycle(), c.apply(), c.refresh(), c.credential(),
 		here(c.gc(), forOperator), here(c.verify(), forOperator),

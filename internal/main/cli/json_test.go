@@ -144,6 +144,8 @@ func TestAnswersAreJSON(t *testing.T) {
 	found["release"], found["rewritten"] = filepath.Join(dir, "release"), filepath.Join(dir, "rewritten")
 	found["application"] = filepath.Join(dir, "voting")
 	writeFile(t, filepath.Join(found["application"], "compose.yaml"), "services: {vote: {build: vote}, redis: {image: redis:7}}\n")
+	found["pod"] = filepath.Join(dir, "pod.yaml")
+	writeFile(t, found["pod"], "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: '"+found["host"]+"/team/app:2.0'}]}\n")
 	found["host"], found["docker"] = strings.TrimPrefix(s.URL, "http://"), dir
 	login := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, found["host"],
 		base64.StdEncoding.EncodeToString([]byte("AWS:"+root.Password(t))))
@@ -168,7 +170,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"account keys delete $accessKeyId", "account delete 111122223333", "apply -f $desired",
 		"image history team/app", "image deleted team/app", "image restore team/app@$digest --tag 1.0",
 		"explain pull $host/team/app:1.0 --platform linux/amd64 --docker-config $docker", "token list", "token revoke --all",
-		"image copy team/app:1.0 team/app:2.0", "repository deleted | repositoryId", "repository restore $repositoryId --as app-of-may",
+		"image copy team/app:1.0 team/app:2.0", "preflight $pod", "repository deleted | repositoryId",
+		"repository restore $repositoryId --as app-of-may",
 		"image untag team/app:1.0", "repository protect team/app --images", "repository protection team/app", "repository unprotect team/app",
 		"policy check --kind scp $policy", "policy print --pull --principal 000000000000",
 		"policy grant pull team/app --to 000000000000 --apply", "policy remove team/app",

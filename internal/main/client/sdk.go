@@ -56,3 +56,14 @@ func (c *Client) Config(ctx context.Context, account string) (aws.Config, error)
 	return aws.Config{Region: c.Server.Region, BaseEndpoint: aws.String(c.Server.URL), HTTPClient: c.http, RetryMaxAttempts: 1,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return key, nil })}, nil
 }
+
+// ConfigFor returns the configuration of the AWS SDK for calls about registries of an account: as its root user for the operator, and else
+// as the caller, whose rights in other accounts are what policies allow.
+//
+// Errors: those of Call.
+func (c *Client) ConfigFor(ctx context.Context, account string) (aws.Config, error) {
+	if c.remote != nil {
+		account = c.Server.Account
+	}
+	return c.Config(ctx, account)
+}

@@ -229,32 +229,11 @@ func similar(word string, known []string) string {
 		if strings.EqualFold(k, word) || strings.EqualFold(k, strings.ReplaceAll(word, "-", "_")) {
 			return k
 		}
-		if d := distance(strings.ToLower(word), k); d < least && d*2 < len(k) {
+		if d := name.Distance(strings.ToLower(word), k); d < least && d*2 < len(k) {
 			best, least = k, d
 		}
 	}
 	return best
-}
-
-// distance is the number of letters to change, add or remove that make one word the other, of the first 40 bytes.
-func distance(a, b string) int {
-	a, b = a[:min(len(a), 40)], b[:min(len(b), 40)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := before
-			if a[i] != b[j] {
-				change++
-			}
-			before, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, change)
-		}
-	}
-	return row[len(b)]
 }
 
 // get returns the value of a key; one that is absent keeps the place of the mapping.

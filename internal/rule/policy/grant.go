@@ -212,3 +212,26 @@ func (p *Principal) caller() Caller {
 	}
 	return c
 }
+
+// Grantee is a principal that a statement of a policy allows something.
+type Grantee struct {
+	Principal   string // as the policy writes it
+	Conditional bool   // only in requests that meet conditions, or only for some resources
+}
+
+// Grantees returns whom the statements of a policy allow an action, in their order. Statements that deny it are not considered.
+func Grantees(d *Document, action string) []Grantee {
+	var all []Grantee
+	for i := range d.Statements {
+		s := &d.Statements[i]
+		if s.Effect != Allow || !s.Action.covers(action) {
+			continue
+		}
+		for p := range s.Principal.All() {
+			if g := (Grantee{p.Text, !s.plain()}); !slices.Contains(all, g) {
+				all = append(all, g)
+			}
+		}
+	}
+	return all
+}

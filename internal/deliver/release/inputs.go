@@ -1,0 +1,230 @@
+package release
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/rule/apptemplate"
+	"github.com/ecrin-dev/ecrin/internal/rule/preflight"
+	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+)
+
+// kustomizations are the names of files of kustomize.
+var kustomizations = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
+
+// Inputs are the images of files, and what else is to be said about the files.
+type Inputs struct {
+	Kinds   []preflight.Kind // of each file that has something, each once
+	Images  []preflight.Wanted
+	Cluster string // that an application template names
+	Notes   []string
+	Failed  []string
+}
+
+// ReadInputs reads what paths name: files, folders of manifests, folders with a kustomization, folders of applications, and - for what
+// stdin has, such as the output of helm template. Kustomizations are built as kubectl kustomize does, without what is not on this machine.
+//
+// Errors: a path cannot be read, a kustomization cannot be built, or a folder is a chart of Helm.
+func ReadInputs(paths []string, stdin io.Reader) (in Inputs, err error) {
+	for _, path := range paths {
+		if path == "-" {
+			files, err := rewrite.ReadStream(stdin, "standard input.yaml")
+			if err != nil {
+				return in, fmt.Errorf("reading standard input: %w", err)
+			}
+			in.add(files...)
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return in, err
+		}
+		switch {
+		case info.IsDir():
+			err = in.folder(path)
+		case slices.Contains(kustomizations, filepath.Base(path)):
+			err = in.built(filepath.Dir(path))
+		default:
+			err = in.file(path)
+		}
+		if err != nil {
+			return in, err
+		}
+	}
+	return in, nil
+}
+
+func (in *Inputs) file(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, rule.MaxFile+1))
+	if err != nil {
+		return err
+	}
+	if len(data) > rule.MaxFile {
+		return fmt.Errorf("%s has more than %d bytes", path, rule.MaxFile)
+	}
+	name := path
+	if !rule.Manifest(name) {
+		name += ".yaml" // it is named, so it is read
+	}
+	in.add(rule.File{Path: name, Data: data})
+	return nil
+}
+
+func (in *Inputs) folder(dir string) error {
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(n string) bool {
+			_, err := os.Stat(filepath.Join(dir, n))
+			return err == nil
+		})
+	}
+	switch {
+	case has(apptemplate.File, apptemplate.SettingsFile):
+		a, err := ReadApplication(dir)
+		if err != nil {
+			return err
+		}
+		in.add(rule.File{Path: filepath.Join(dir, a.File), Data: a.Text})
+		return nil
+	case has(kustomizations...):
+		return in.built(dir)
+	case has("Chart.yaml"):
+		return fmt.Errorf("%s is a chart of Helm: run `helm template %s | ecrin preflight -`", dir, dir)
+	}
+	files, err := rewrite.ReadFolder(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if rule.Manifest(f.Path) {
+			in.add(rule.File{Path: filepath.Join(dir, f.Path), Data: f.Data})
+		}
+	}
+	return nil
+}
+
+// built adds what a kustomization builds.
+func (in *Inputs) built(dir string) error {
+	if err := local(dir, map[string]bool{}, 0); err != nil {
+		return err
+	}
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	if err != nil {
+		return fmt.Errorf("building the kustomization %s: %w", dir, err)
+	}
+	text, err := built.AsYaml()
+	if err != nil {
+		return fmt.Errorf("building the kustomization %s: %w", dir, err)
+	}
+	in.Kinds = append(in.Kinds, preflight.Kustomization)
+	in.add(rule.File{Path: filepath.Join(dir, "kustomization.yaml"), Data: text})
+	return nil
+}
+
+// maxBases limits how deep kustomizations lead to others.
+const maxBases = 30
+
+// local checks that a kustomization and those that it leads to name nothing that kustomize would fetch, for which it starts git.
+func local(dir string, seen map[string]bool, depth int) error {
+	whole, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if seen[whole] {
+		return nil
+	}
+	if seen[whole] = true; depth > maxBases {
+		return fmt.Errorf("%s: kustomizations are nested deeper than %d", dir, maxBases)
+	}
+	for _, label := range kustomizations {
+		f, err := os.Open(filepath.Join(dir, label))
+		if err != nil {
+			continue // kustomize says what is missing
+		}
+		text, err := io.ReadAll(io.LimitReader(f, apptemplate.MaxFile))
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		var k struct {
+			Resources  []string         `yaml:"resources"`
+			Bases      []string         `yaml:"bases"`
+			Components []string         `yaml:"components"`
+			Crds       []string         `yaml:"crds"`
+			Generators []string         `yaml:"generators"`
+			Charts     []map[string]any `yaml:"helmCharts"`
+		}
+		if err := yaml.Unmarshal(text, &k); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(dir, label), err)
+		}
+		var whole any
+		if err := yaml.Unmarshal(text, &whole); err == nil && remote(whole, "") {
+			return fmt.Errorf("%s names what is not on this machine: run `kustomize build %s | ecrin preflight -`", dir, dir)
+		}
+		if len(k.Charts) > 0 {
+			return fmt.Errorf("%s has charts of Helm: run `kustomize build --enable-helm %s | ecrin preflight -`", dir, dir)
+		}
+		for _, one := range slices.Concat(k.Resources, k.Bases, k.Components, k.Crds, k.Generators) {
+			path := filepath.Join(dir, one)
+			switch info, err := os.Stat(path); {
+			case err != nil && !strings.Contains(one, "\n"):
+				return fmt.Errorf("%s names %s, which is not on this machine: run `kustomize build %s | ecrin preflight -`", dir, one, dir)
+			case err == nil && info.IsDir():
+				if err := local(path, seen, depth+1); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// remote reports whether a value of a kustomization, which is not a label, an annotation or a literal, is an address.
+func remote(v any, key string) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, one := range v {
+			if !slices.Contains([]string{"commonAnnotations", "commonLabels", "labels", "literals", "images", "patch", "value"}, k) &&
+				remote(one, k) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, func(one any) bool { return remote(one, key) })
+	case string:
+		return strings.Contains(v, "://") || strings.HasPrefix(v, "git@") || strings.HasPrefix(v, "git::")
+	}
+	return false
+}
+
+func (in *Inputs) add(files ...rule.File) {
+	for _, f := range files {
+		found := preflight.Images(f)
+		if found.Kind == preflight.Kustomization {
+			in.Notes = append(in.Notes, f.Path+" is a kustomization in a folder of manifests, and is not built: name its folder")
+			continue
+		}
+		if len(found.Images)+len(found.Notes)+len(found.Failed) > 0 && !slices.Contains(in.Kinds, found.Kind) {
+			in.Kinds = append(in.Kinds, found.Kind)
+		}
+		in.Images = preflight.Merge(in.Images, found.Images...)
+		in.Notes = append(in.Notes, found.Notes...)
+		in.Failed = append(in.Failed, found.Failed...)
+		if found.Cluster != "" {
+			in.Cluster = found.Cluster
+		}
+	}
+}
