@@ -43,8 +43,12 @@ func HashCustomerPassword(password string) string {
 // Errors: fault.LicenseInvalid; an error without a code if the store fails.
 func (s *Service) CustomerCaller(ctx context.Context, password string) (Caller, error) {
 	refused := func(l meta.Licensed, class RefusalClass, text, why string) (Caller, error) {
-		return Caller{}, &Refusal{Err: fault.LicenseInvalid.New("%s", text), Account: l.Account, Class: class, Cause: why,
+		r := &Refusal{Err: fault.LicenseInvalid.New("%s", text), Account: l.Account, Class: class, Cause: why,
 			Cure: "Ask the vendor for a licence that is valid; the vendor sees why with `ecrin explain license`"}
+		if l.ID != "" {
+			r.Customer = callerOfCustomer(l)
+		}
+		return Caller{}, r
 	}
 	const invalid = "the licence is not valid"
 	if !IsCustomerPassword(password) {

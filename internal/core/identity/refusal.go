@@ -11,6 +11,7 @@ type Refusal struct {
 	Class     RefusalClass // what is wrong, as one of few values
 	Cause     string       // what is wrong, without secrets; the client chooses parts of it
 	Cure      string       // what the user can do
+	Customer  Caller       // whose licence is not valid any more; the zero value for all others
 }
 
 // RefusalClass is the class of a refusal. No part of it comes from the client.

@@ -58,6 +58,9 @@ type Service struct {
 	denials map[part]int           // their number
 
 	looked [2]lookups // of callers with credentials, and of others
+
+	pulls   pulls
+	options PullOptions
 }
 
 // part is a set of keys that has a limit.
@@ -68,13 +71,16 @@ type part struct {
 }
 
 // New returns a Service.
-func New(m *meta.Store, now func() time.Time) *Service { return &Service{meta: m, now: now} }
+func New(m *meta.Store, now func() time.Time, o PullOptions) *Service {
+	return &Service{meta: m, now: now, pulls: pulls{wake: make(chan struct{}, 1), sums: newSums()}, options: o}
+}
 
 // AddWork adds the background work of the service to a runner: what was counted is written every flushEvery and when the server stops, and
 // a schedule deletes old rows.
 func (s *Service) AddWork(r *jobs.Runner) {
 	r.AddTask(jobs.Task{Name: CountWork, What: "writing what repositories and principals did", Every: flushEvery, Run: s.flush, Stop: s.flush})
 	r.Add(jobs.Kind{Name: sweepKind, What: "deleting old numbers of usage", Parallel: 1, Every: sweepEvery, Work: s.sweep})
+	s.addPullWork(r)
 }
 
 // Of is what an activity is of.

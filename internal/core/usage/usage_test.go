@@ -20,7 +20,7 @@ func TestCountsWait(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	metatest.NewFixture(t, store)
-	s := New(store, func() time.Time { return now })
+	s := New(store, func() time.Time { return now }, PullOptions{})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for i := range 2 * maxKeysOfHour {
@@ -64,7 +64,7 @@ func TestCountsWait(t *testing.T) {
 
 // BenchmarkCount is what counting adds to a request.
 func BenchmarkCount(b *testing.B) {
-	s := New(nil, time.Now)
+	s := New(nil, time.Now, PullOptions{})
 	of := Of{Registry: metatest.Registry, Repository: "team/app", Principal: "arn:aws:sts::111122223333:assumed-role/ci/session"}
 	b.ReportAllocs()
 	for b.Loop() {

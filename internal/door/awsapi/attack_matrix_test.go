@@ -91,7 +91,7 @@ func samples(key string) map[string]any {
 		"applicationSlug": "victim", "CreateApplication.applicationName": "New", "channelId": "stable", "channelName": "new", "sequence": 1,
 		"files": []any{map[string]any{"path": "a.yaml", "content": "a: 1"}}, "channelIds": []any{"stable"}, "channelSequence": 1,
 		"customerName": "new", "customerId": "victim", "tokenName": "victim", "CreateCustomerToken.tokenName": "new",
-		"repositories": []any{"*"}, "entitlementId": "victim",
+		"repositories": []any{"*"}, "entitlementId": "victim", "bytes": 1 << 30,
 		"images": []any{}, "AnnotateImage.key": "k", "AnnotateImage.value": "v",
 		"url": "https://git.invalid/victim.git", "namespace": "victim",
 		"environmentName": "victim", "rancherRegistryId": "1sp1", "credentialId": "1c2", "hostName": "victim",
@@ -240,7 +240,7 @@ func (m *apiMatrix) state() string {
 			body: "Action=ListInstanceProfiles&Version=2010-05-08"}),
 		ofVictim("DescribeApplications"), ofVictim("ListChannels"), ofVictim("ListReleases"), ofVictim("DescribeRelease", "sequence", 1),
 		ofVictim("ListPromotions", "channelId", "stable", "demoted", true), ofVictim("ListCustomers", "archived", true),
-		ofVictim("ListCustomerTokens", "customerId", m.samples["customerId"]), ofVictim("ListInstances"),
+		ofVictim("ListCustomerTokens", "customerId", m.samples["customerId"]), ofVictim("ListInstances"), ofVictim("ListEgressThresholds"),
 		ofVictim("ListEntitlements", "customerId", m.samples["customerId"]), ofVictim("ListSharedIntegrations"),
 	} {
 		ask.key, ask.at = m.key, m.now()

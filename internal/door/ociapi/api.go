@@ -17,6 +17,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/core/usage"
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
@@ -126,6 +127,8 @@ type request struct {
 	head     registry.ManifestHead // of a stored image
 	deletion registry.Deletion     // of an image to be deleted
 	chart    vendor.ChartSource    // of a customer that reads a chart
+	kind     usage.PullKind        // of a customer's request; "" until it is known
+	own      bool                  // a customer's path of the proxy names a repository of the vendor
 	listed   []string              // what a customer may see of a list
 	body     []byte                // of a manifest push, after it was read
 	asks     [1]guard.Ask          // backing array for the ask of most requests, to save an allocation
@@ -149,14 +152,14 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, ev *web.Event, pars
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		r = r.WithContext(a.trail.Begin(r.Context(), &ev.Event))
 	}
-	finished := false
+	finished, q := false, &request{w: w, r: r, ev: ev}
 	defer func() {
 		if !finished && ev.Err == nil {
 			ev.Err = errors.New("panic")
 		}
+		a.notePull(q, !finished)
 		a.trail.End(r.Context(), &ev.Event)
 	}()
-	q := &request{w: w, r: r, ev: ev}
 	op, err := parse(q)
 	if err == nil {
 		err = a.guard.Settled(r.Context(), func() error { return a.serve(q, op) })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/usage"
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
@@ -59,7 +60,7 @@ func (a *API) chartOperation(q *request) (*operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.chart = found
+	q.chart, q.kind = found, usage.PullChart
 	q.ev.Record = guard.Record{Source: "ecrin.amazonaws.com", Name: name, ReadOnly: true, Docker: true, Caller: q.caller,
 		Region: q.reg.Region, Action: "ecrin:" + name, Resource: found.ARN(), Owner: guard.OwnedBy(q.caller.Account),
 		Params: func() (p audit.Params) {

@@ -38,7 +38,7 @@ func (a *API) customersTarget(q *request) error {
 	up, err := a.shared.Upstream(q.r.Context(), q.caller.Account, q.caller.Application, rest)
 	if errors.Is(err, integration.ErrNoIntegration) { // a name of AWS may be that of an integration, and of the own registry too
 		if own, ok, err2 := a.vendor.Own(q.caller.Account, def, q.host, rest); ok {
-			q.reg, q.repo = own.Registry, own.Repo
+			q.reg, q.repo, q.own = own.Registry, own.Repo, true
 			return err2
 		}
 	}

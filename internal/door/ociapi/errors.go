@@ -97,15 +97,21 @@ var unsupported405 = map[fault.Code]bool{
 	fault.ManifestInvalid: true, fault.ManifestUnsupported: true, fault.InvalidParameter: true,
 }
 
-// fail writes an error answer. HEAD answers have no body.
-func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
-	form := wireForm(e.Code)
-	if e.Code == fault.RangeInvalid && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+// formOf returns the wire form of a code in the answer to a request with a method.
+func (a *API) formOf(method string, c fault.Code) wire {
+	form := wireForm(c)
+	if c == fault.RangeInvalid && (method == http.MethodGet || method == http.MethodHead) {
 		form.code = "SIZE_INVALID" // the request reads a range of a blob; it is not an upload
 	}
-	if a.quirks.Status405 && unsupported405[e.Code] {
+	if a.quirks.Status405 && unsupported405[c] {
 		form = wire{405, "UNSUPPORTED"}
 	}
+	return form
+}
+
+// fail writes an error answer. HEAD answers have no body.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
+	form := a.formOf(r.Method, e.Code)
 	if e.Code == fault.MissingCredentials || e.Code == fault.IncompleteSignature {
 		challenge(w, r, basicChallenge(r))
 		return

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/usage"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 )
 
@@ -26,8 +27,9 @@ const (
 // Event describes one request. Handlers fill it in; Server logs it once, when the request ends.
 type Event struct {
 	guard.Event
-	Door      string // the API of the request: oci, ecr, sts, iam, ecrin or ops
-	Operation string // name of the operation in the specification or the API
+	Door      string      // the API of the request: oci, ecr, sts, iam, ecrin or ops
+	Operation string      // name of the operation in the specification or the API
+	Pull      *usage.Pull // what the pull log of a vendor has of the request; nil for none
 
 	conn *connection // nil without Connections
 }

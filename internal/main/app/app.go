@@ -120,6 +120,7 @@ type App struct {
 	jobs      *jobs.Runner
 	events    *events.Service
 	usage     *usage.Service
+	now       func() time.Time
 	requests  atomic.Uint64  // that were answered
 	traces    *otlp.Exporter // nil without the setting traces.url
 	http      *http.Server
@@ -220,7 +221,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		KeepFor: c.EventsKeepFor, Pulls: c.Pulls, Denials: c.Denials}); err != nil {
 		return err
 	}
-	a.usage = usage.New(a.meta, now)
+	a.now = now
+	a.usage = usage.New(a.meta, now, usage.PullOptions{KeepFor: c.PullLogKeepFor, Keep: c.PullLogKeep, Log: a.log})
 	a.trace(roots)
 	holders := &vendor.Holders{Meta: a.meta, Now: now}
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
@@ -287,6 +289,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.countPulls(metrics)
 	a.countCopies(metrics)
 	a.countSpans(metrics)
+	metrics.Count("ecrin_pull_log_dropped_total", "Lines of the pull log that were not written because too many waited.", a.usage.DroppedPulls)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
 	pushes := web.ManifestPlaces()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/usage"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -17,6 +19,7 @@ import (
 // countRequest counts an answered request, a pull or a push, and the bytes that were sent. What other requests send is not counted.
 func (a *App) countRequest(ev *web.Event, status int, sent int64) {
 	a.requests.Add(1)
+	a.notePull(ev, status, sent)
 	if ev.Door != "oci" && ev.Door != "ecr" {
 		return
 	}
@@ -59,6 +62,19 @@ func (a *App) countRequest(ev *web.Event, status int, sent int64) {
 		}
 	}
 	a.usage.Count(of, did)
+}
+
+// notePull notes a request of a customer, or a refused one without a valid licence, for the pull log.
+func (a *App) notePull(ev *web.Event, status int, sent int64) {
+	if ev.Pull == nil {
+		return
+	}
+	e := usage.Ending{At: a.now(), Request: ev.RequestID, Digest: ev.Digest, Sent: sent, Address: ev.From.SourceIP, Agent: ev.From.UserAgent,
+		Status: status}
+	if cause, ok := errors.AsType[*upstream.Error](ev.Err); ok {
+		e.UpstreamStatus, e.UpstreamCode = cause.Status, cause.Code
+	}
+	a.usage.Pulled(*ev.Pull, e)
 }
 
 // countStored counts the bytes of a blob that a repository did not hold.

@@ -87,7 +87,8 @@ of what customers pull, and never changes.`,
 			"  ecrin release create my-shop shop\n  ecrin release promote my-shop 1 stable --version 1.0.0\n" +
 			"  ecrin customer create my-shop \"Big Corp\" --channel stable\n" +
 			"  ecrin entitlement add my-shop --customer \"Big Corp\" --repository 'shop/*' --channel stable"}
-	cmd.AddCommand(c.appCreate(), c.appList(), c.appShow(), c.appDelete(), c.appRegistry(), c.appFleet())
+	cmd.AddCommand(c.appCreate(), c.appList(), c.appShow(), c.appDelete(), c.appRegistry(), c.appFleet(), c.appPulls(), c.appEgress(),
+		c.appThreshold())
 	return cmd
 }
 

@@ -146,6 +146,10 @@ type Config struct {
 	EventsKeep int `yaml:"events_keep"`
 	// EventsKeepFor is how long events are kept. Default 168h, a week.
 	EventsKeepFor time.Duration `yaml:"events_keep_for"`
+	// PullLogKeep is how many lines of the pull log of each application are kept. Who has most loses lines first. Default 1000000.
+	PullLogKeep int `yaml:"pull_log_keep"`
+	// PullLogKeepFor is how long lines of the pull log are kept. Default 2160h, 90 days.
+	PullLogKeepFor time.Duration `yaml:"pull_log_keep_for"`
 	// LogLevel is debug, info, warn or error. Requests are logged at level info, requests that end with status 500 or
 	// higher at level error. Default info.
 	LogLevel string `yaml:"log_level"`
@@ -163,6 +167,7 @@ func Default() Config {
 		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024,
 		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour,
 		EventPulls: string(events.Off), EventDenials: string(events.Counted), EventsKeep: 100_000, EventsKeepFor: 7 * 24 * time.Hour,
+		PullLogKeep: 1_000_000, PullLogKeepFor: 90 * 24 * time.Hour,
 		Shipping:               Shipping{CustomerRequests: 6000},
 		MaxUploadsPerPrincipal: 2000, MaxUploadsPerRepository: 10_000, MaxTokensPerPrincipal: 20_000, MaxSessionsPerPrincipal: 20_000,
 		Traces: Traces{Ratio: 1}, LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
@@ -388,6 +393,11 @@ func (c *Config) Settings() []Setting {
 			number(&c.EventsKeep)},
 		{"events-keep-for", "ECRIN_EVENTS_KEEP_FOR", "how long events are kept, a `duration` such as 168h", c.EventsKeepFor.String(), "",
 			duration(&c.EventsKeepFor)},
+		{"pull-log-keep", "ECRIN_PULL_LOG_KEEP", "`number` of lines of the pull log of each application that are kept",
+			strconv.Itoa(c.PullLogKeep),
+			"", number(&c.PullLogKeep)},
+		{"pull-log-keep-for", "ECRIN_PULL_LOG_KEEP_FOR", "how long lines of the pull log are kept, a `duration` such as 720h",
+			c.PullLogKeepFor.String(), "", duration(&c.PullLogKeepFor)},
 	}, slices.Concat(c.Traces.settings(), c.Shipping.settings())...)
 }
 
@@ -571,6 +581,12 @@ func (c Config) Check() (Checked, error) {
 	}
 	if c.EventsKeepFor < time.Minute {
 		note("events_keep_for", fmt.Errorf("want at least 1m, got %s", c.EventsKeepFor))
+	}
+	if c.PullLogKeep < 1 {
+		note("pull_log_keep", fmt.Errorf("want a number from 1, got %d", c.PullLogKeep))
+	}
+	if c.PullLogKeepFor < time.Minute {
+		note("pull_log_keep_for", fmt.Errorf("want at least 1m, got %s", c.PullLogKeepFor))
 	}
 	if c.StopTimeout < 0 {
 		note("stop_timeout", errors.New("must not be negative"))

@@ -314,6 +314,21 @@ func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.Regis
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListDeploymentsRequest) GetAccountId() string { return v.AccountId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListEgressRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListEgressRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *ListEgressRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListEgressThresholdsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListEgressThresholdsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
 // GetCustomerId returns the member customerId, or "" if it is absent.
 func (v *ListEntitlementsRequest) GetCustomerId() string { return v.CustomerId }
 
@@ -352,6 +367,15 @@ func (v *ListPromotionsRequest) GetAccountId() string { return v.AccountId }
 
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
 func (v *ListPromotionsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListPullsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListPullsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *ListPullsRequest) GetCustomerId() string { return v.CustomerId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListReleasesRequest) GetAccountId() string { return v.AccountId }
@@ -445,6 +469,15 @@ func (v *PutConfigRepositoryRequest) GetAccountId() string { return v.AccountId 
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutControlPolicyRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutEgressThresholdRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *PutEgressThresholdRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *PutEgressThresholdRequest) GetCustomerId() string { return v.CustomerId }
 
 // GetCustomerId returns the member customerId, or "" if it is absent.
 func (v *PutEntitlementRequest) GetCustomerId() string { return v.CustomerId }

@@ -90,6 +90,14 @@ const (
 	DriftKindFOREIGN DriftKind = "FOREIGN"
 )
 
+// EgressGroup is one of the values below.
+type EgressGroup string
+
+const (
+	EgressGroupCUSTOMER EgressGroup = "CUSTOMER"
+	EgressGroupIMAGE    EgressGroup = "IMAGE"
+)
+
 // FieldType is one of the values below.
 type FieldType string
 
@@ -204,6 +212,27 @@ const (
 	ProtectionNONE                  Protection = "NONE"
 	ProtectionREPOSITORY            Protection = "REPOSITORY"
 	ProtectionREPOSITORY_AND_IMAGES Protection = "REPOSITORY_AND_IMAGES"
+)
+
+// PullAction is one of the values below.
+type PullAction string
+
+const (
+	PullActionMANIFEST PullAction = "MANIFEST"
+	PullActionHEAD     PullAction = "HEAD"
+	PullActionBLOB     PullAction = "BLOB"
+	PullActionLIST     PullAction = "LIST"
+	PullActionWRITE    PullAction = "WRITE"
+	PullActionAUTH     PullAction = "AUTH"
+)
+
+// PullKind is one of the values below.
+type PullKind string
+
+const (
+	PullKindPROXY    PullKind = "PROXY"
+	PullKindREGISTRY PullKind = "REGISTRY"
+	PullKindCHART    PullKind = "CHART"
 )
 
 // RegistryAuthType is one of the values below.

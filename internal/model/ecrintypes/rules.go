@@ -39,6 +39,9 @@ var (
 	ruleCustomerType           = &awswire.StringRule{Enum: []string{"dev", "trial", "paid", "community", "single-tenant", "test"}}
 	ruleDeliveryState          = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}
 	ruleDigestPrefix           = &awswire.StringRule{Min: 1, Max: 135, Pattern: awswire.NewPattern(`[a-z0-9]+(?::[a-f0-9]*)?`)}
+	ruleEgressBytes            = awswire.IntRule{Min: 0, Max: 1152921504606846976}
+	ruleEgressGroup            = &awswire.StringRule{Enum: []string{"CUSTOMER", "IMAGE"}}
+	ruleEgressMonth            = &awswire.StringRule{Min: 7, Max: 7, Pattern: awswire.NewPattern(`[0-9]{4}-(0[1-9]|1[0-2])`)}
 	ruleEntitlementId          = &awswire.StringRule{Min: 1, Max: 64}
 	ruleEntitlementPattern     = &awswire.StringRule{Min: 1, Max: 512}
 	ruleEntitlementPatternList = awswire.SizeRule{Min: 1, Max: 100}
@@ -50,6 +53,7 @@ var (
 	ruleFieldType              = &awswire.StringRule{Enum: []string{"String", "Integer", "Boolean", "Text"}}
 	ruleGitUrl                 = &awswire.StringRule{Min: 1, Max: 512}
 	ruleGraceSeconds           = awswire.IntRule{Min: 0, Max: 315360000}
+	ruleHttpStatus             = awswire.IntRule{Min: 100, Max: 599}
 	ruleImageDigest            = &awswire.StringRule{Max: 200}
 	ruleImageSortKey           = &awswire.StringRule{Enum: []string{"NAME", "SIZE", "PUSHED", "PULLED"}}
 	ruleImageTag               = &awswire.StringRule{Min: 1, Max: 128}

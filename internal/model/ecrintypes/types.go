@@ -665,6 +665,34 @@ type DescribeRuntimesResponse struct {
 	Runtimes []Runtime `json:"runtimes"` // required
 }
 
+// Egress is a part of requests or answers.
+type Egress struct {
+	Month        string   `json:"month"` // required, exactly 7 characters
+	CustomerId   string   `json:"customerId,omitzero"`
+	CustomerName string   `json:"customerName,omitzero"`
+	Kind         PullKind `json:"kind,omitzero"`
+	Image        string   `json:"image,omitzero"`
+	Pulls        int64    `json:"pulls"`     // required
+	SentBytes    int64    `json:"sentBytes"` // required
+}
+
+// EgressThreshold is a part of requests or answers.
+type EgressThreshold struct {
+	CustomerId   string        `json:"customerId,omitzero"`
+	CustomerName string        `json:"customerName,omitzero"`
+	Bytes        int64         `json:"bytes"`     // required
+	SentBytes    int64         `json:"sentBytes"` // required
+	ReachedAt    *awswire.Time `json:"reachedAt,omitzero"`
+	Region       string        `json:"region"`    // required
+	UpdatedAt    awswire.Time  `json:"updatedAt"` // required
+	UpdatedBy    string        `json:"updatedBy,omitzero"`
+}
+
+// EgressThresholdResponse is the answer of PutEgressThreshold.
+type EgressThresholdResponse struct {
+	Threshold EgressThreshold `json:"threshold"` // required
+}
+
 // Entitlement is a part of requests or answers.
 type Entitlement struct {
 	EntitlementId  string       `json:"entitlementId"` // required, 1 to 64 characters
@@ -1222,6 +1250,37 @@ type ListDeploymentsRequest struct {
 	MaxResults *int32 `json:"maxResults,omitzero"` // 1 to 1000
 }
 
+// ListEgressRequest is the request of ListEgress.
+type ListEgressRequest struct {
+	AccountId       string      `json:"accountId,omitzero"`
+	ApplicationSlug string      `json:"applicationSlug"`     // required, 1 to 63 characters
+	CustomerId      string      `json:"customerId,omitzero"` // 1 to 255 characters
+	Month           string      `json:"month,omitzero"`      // exactly 7 characters
+	GroupBy         EgressGroup `json:"groupBy,omitzero"`
+	NextToken       string      `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32      `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListEgressResponse is the answer of ListEgress.
+type ListEgressResponse struct {
+	Egress    []Egress `json:"egress"`             // required
+	NextToken string   `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListEgressThresholdsRequest is the request of ListEgressThresholds.
+type ListEgressThresholdsRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListEgressThresholdsResponse is the answer of ListEgressThresholds.
+type ListEgressThresholdsResponse struct {
+	Thresholds []EgressThreshold `json:"thresholds"`         // required
+	NextToken  string            `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListEntitlementsRequest is the request of ListEntitlements.
 type ListEntitlementsRequest struct {
 	CustomerId      string `json:"customerId,omitzero"` // 1 to 255 characters
@@ -1329,6 +1388,27 @@ type ListPromotionsRequest struct {
 type ListPromotionsResponse struct {
 	Promotions []ReleasePromotion `json:"promotions"`         // required
 	NextToken  string             `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListPullsRequest is the request of ListPulls.
+type ListPullsRequest struct {
+	AccountId       string        `json:"accountId,omitzero"`
+	ApplicationSlug string        `json:"applicationSlug"`     // required, 1 to 63 characters
+	CustomerId      string        `json:"customerId,omitzero"` // 1 to 255 characters
+	WithoutLicense  *bool         `json:"withoutLicense,omitzero"`
+	ImagePrefix     string        `json:"imagePrefix,omitzero"` // at most 255 characters
+	Failed          *bool         `json:"failed,omitzero"`
+	HttpStatus      *int32        `json:"httpStatus,omitzero"` // 100 to 599
+	StartTime       *awswire.Time `json:"startTime,omitzero"`
+	EndTime         *awswire.Time `json:"endTime,omitzero"`
+	NextToken       string        `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32        `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListPullsResponse is the answer of ListPulls.
+type ListPullsResponse struct {
+	Pulls     []Pull `json:"pulls"`              // required
+	NextToken string `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListReleasesRequest is the request of ListReleases.
@@ -1512,6 +1592,27 @@ type PromoteReleaseResponse struct {
 	Promotions []ReleasePromotion `json:"promotions"` // required
 }
 
+// Pull is a part of requests or answers.
+type Pull struct {
+	At             awswire.Time `json:"at"` // required
+	CustomerId     string       `json:"customerId,omitzero"`
+	CustomerName   string       `json:"customerName,omitzero"`
+	TokenName      string       `json:"tokenName,omitzero"`
+	Kind           PullKind     `json:"kind"`   // required
+	Action         PullAction   `json:"action"` // required
+	Image          string       `json:"image"`  // required
+	Reference      string       `json:"reference,omitzero"`
+	ImageDigest    string       `json:"imageDigest,omitzero"`
+	SentBytes      int64        `json:"sentBytes"` // required
+	Address        string       `json:"address,omitzero"`
+	UserAgent      string       `json:"userAgent,omitzero"`
+	HttpStatus     int32        `json:"httpStatus"` // required
+	ErrorCode      string       `json:"errorCode,omitzero"`
+	UpstreamStatus *int32       `json:"upstreamStatus,omitzero"`
+	UpstreamCode   string       `json:"upstreamCode,omitzero"`
+	RequestId      string       `json:"requestId"` // required
+}
+
 // PutCloudIntegrationRequest is the request of PutCloudIntegration.
 type PutCloudIntegrationRequest struct {
 	AccountId          string `json:"accountId,omitzero"`
@@ -1566,6 +1667,14 @@ type PutControlPolicyRequest struct {
 // PutControlPolicyResponse is the answer of PutControlPolicy.
 type PutControlPolicyResponse struct {
 	ControlPolicy ControlPolicy `json:"controlPolicy"` // required
+}
+
+// PutEgressThresholdRequest is the request of PutEgressThreshold.
+type PutEgressThresholdRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	CustomerId      string `json:"customerId,omitzero"` // 1 to 255 characters
+	Bytes           int64  `json:"bytes"`               // required, 0 to 1152921504606846976
 }
 
 // PutEntitlementRequest is the request of PutEntitlement.

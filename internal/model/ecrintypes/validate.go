@@ -897,6 +897,41 @@ func (v *ListDeploymentsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListEgressRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListEgressRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Optional(at+"month", v.Month, ruleEgressMonth)
+	c.Optional(at+"groupBy", string(v.GroupBy), ruleEgressGroup)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListEgressThresholdsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListEgressThresholdsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListEntitlementsRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1017,6 +1052,27 @@ func (v *ListPromotionsRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"channelId", v.ChannelId, ruleChannelId)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListPullsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListPullsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Optional(at+"imagePrefix", v.ImagePrefix, ruleVendorWord)
+	if v.HttpStatus != nil {
+		c.Int(at+"httpStatus", int64(*v.HttpStatus), ruleHttpStatus)
+	}
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
@@ -1270,6 +1326,20 @@ func (v *PutControlPolicyRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleControlPolicyName)
 	c.String(at+"type", string(v.Type), ruleControlPolicyType)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutEgressThresholdRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutEgressThresholdRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Int(at+"bytes", int64(v.Bytes), ruleEgressBytes)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

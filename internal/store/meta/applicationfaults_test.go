@@ -89,6 +89,43 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 			return err
 		}
 	},
+	"PutPullLines": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		return func(ctx context.Context) error {
+			return s.PutPullLines(ctx, []meta.PullLine{{Application: a.ID, Customer: c.ID, At: time.Now()}, {Application: a.ID, At: time.Now()}})
+		}
+	},
+	"PutPulledImages": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		old := meta.PulledImage{Application: a.ID, Customer: c.ID, Image: "a/b", Tag: "1", Digest: "x", At: time.Now()}
+		s.Must(s.PutPulledImages(s.Ctx, []meta.PulledImage{old}))
+		return func(ctx context.Context) error {
+			return s.PutPulledImages(ctx, []meta.PulledImage{{Application: a.ID, Customer: c.ID, Image: "a/b", Tag: "2", At: time.Now()},
+				{Application: a.ID, Customer: c.ID, Image: "a/b", Tag: "1", Digest: "y", At: time.Now().Add(time.Hour)}})
+		}
+	},
+	"AddEgress": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		e := meta.Egress{Application: a.ID, Month: 202611, Customer: c.ID, Kind: "PROXY", Image: "a/b", Pulls: 1, Sent: 10}
+		s.Must(s.AddEgress(s.Ctx, []meta.Egress{e}))
+		_, err := s.PutEgressThreshold(s.Ctx, meta.EgressThreshold{Application: a.ID, Bytes: 15, Region: "us-east-1"})
+		s.Must(err)
+		return func(ctx context.Context) error { return s.AddEgress(ctx, []meta.Egress{e}) }
+	},
+	"PutEgressThreshold": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		s.Must(s.AddEgress(s.Ctx, []meta.Egress{{Application: a.ID, Month: meta.MonthOf(time.Now()), Customer: c.ID, Image: "a/b", Sent: 10}}))
+		return func(ctx context.Context) error {
+			_, err := s.PutEgressThreshold(ctx, meta.EgressThreshold{Application: a.ID, Customer: c.ID, Bytes: 5, Region: "us-east-1"})
+			return err
+		}
+	},
+	"PutPullDenials": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		return func(ctx context.Context) error {
+			return s.PutPullDenials(ctx, []meta.PullDenial{{Application: a.ID, Customer: c.ID, Image: "a/b", Region: "us-east-1", At: time.Now()}})
+		}
+	},
 	"PutRelease": func(s *sweeper) func(context.Context) error {
 		a, _ := s.application()
 		return func(ctx context.Context) error {

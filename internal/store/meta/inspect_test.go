@@ -100,6 +100,13 @@ var caches = map[string][]scopeKind{
 	"repository_totals":         nil,
 	"storage_quotas":            nil,
 	"usage_counters":            nil,
+	"pull_log":                  nil,
+	"egress":                    nil,
+	"egress_months":             nil,
+	"egress_thresholds":         nil,
+	"egress_reached":            nil,
+	"pulled_images":             nil,
+	"pull_denials":              nil,
 	"cache_fetches":             nil,
 }
 
