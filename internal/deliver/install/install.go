@@ -9,8 +9,10 @@ package install
 import (
 	"context"
 	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +35,9 @@ type Options struct {
 	// Allow are the private addresses of registries that may be asked whether images are public, see net/egress.
 	Egress egress.Options
 	Asker  rewrite.Asker // nil for one that asks registries
+	// Copied is called when a copy to the registry of the customer has advanced; nil for none.
+	Copied func(rewrite.Progress)
+	Getenv func(string) string // for credentials of that registry; nil for os.Getenv
 }
 
 // Installation is an installed application, whose folder is locked. It is not safe for concurrent use.
@@ -50,6 +55,9 @@ func (o Options) complete() Options {
 	}
 	if o.Say == nil {
 		o.Say = func(string, ...any) {}
+	}
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
 	}
 	if o.Poll == 0 {
 		o.Poll = time.Second
@@ -190,12 +198,9 @@ func (i *Installation) Version(sequence int64) (Version, error) {
 func (i *Installation) server() (*Server, error) {
 	var o ServerOptions
 	o.PlainHTTP = i.state.Settings.PlainHTTP
-	if i.state.Settings.CA != "" {
-		roots, err := credential.Roots(i.state.Settings.CA)
-		if err != nil {
-			return nil, err
-		}
-		o.Roots = roots
+	var err error
+	if o.Roots, err = i.roots(); err != nil {
+		return nil, err
 	}
 	endpoint := i.license.Endpoint
 	if c := i.license.Channel(); c.Endpoint != "" {
@@ -219,17 +224,36 @@ func (i *Installation) engine() (*rewrite.Engine, func(), error) {
 	if e.Asker != nil {
 		return e, func() {}, nil
 	}
-	o := i.o.Egress
-	if i.state.Settings.CA != "" {
-		roots, err := credential.Roots(i.state.Settings.CA)
-		if err != nil {
-			return nil, nil, err
-		}
-		o.Roots = roots
+	client, err := i.registries(1)
+	if err != nil {
+		return nil, nil, err
 	}
-	client := upstream.New(upstream.Options{Guard: egress.New(o), Limits: upstream.Limits{Attempts: 1}})
 	e.Asker = rewrite.Registries{Client: client}
 	return e, client.Close, nil
+}
+
+// registries returns a client of the registries that the vendor and its manifests name. attempts is how often a request is made; 0 for the
+// usual number.
+func (i *Installation) registries(attempts int) (*upstream.Client, error) {
+	o := i.o.Egress
+	var err error
+	if o.Roots, err = i.roots(); err != nil {
+		return nil, err
+	}
+	// The server of updates, whose address the vendor has signed, may have no TLS: NewServer says when. Its host is that of the proxy too.
+	if u, err := url.Parse(i.license.Endpoint); err == nil && u.Scheme == "http" && (i.state.Settings.PlainHTTP || local(u.Hostname())) {
+		host := strings.ToLower(u.Host)
+		o.Plain = func(h string) bool { return h == host }
+	}
+	return upstream.New(upstream.Options{Guard: egress.New(o), Limits: upstream.Limits{Attempts: attempts}}), nil
+}
+
+// roots returns the authorities that are trusted beside; nil for those of the system.
+func (i *Installation) roots() (*x509.CertPool, error) {
+	if i.state.Settings.CA == "" {
+		return nil, nil
+	}
+	return credential.Roots(i.state.Settings.CA)
 }
 
 // SyncLicense gets the licence as it is at the vendor. If it has changed, it is stored, and there is a new version. It reports whether

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/install"
+	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
@@ -291,9 +292,11 @@ func TestP11RegistryChange(t *testing.T) {
 		registry        *install.Registry
 		private, public string
 	}{
-		{&install.Registry{Host: "r.example.com:5000", Namespace: "apps", LastSegment: true, Username: "me", Password: "secret"},
+		{&install.Registry{Target: rewrite.Target{Host: "r.example.com:5000"}, Namespace: "apps", LastSegment: true, Username: "me",
+			Password: "secret", NoCopy: true},
 			"r.example.com:5000/apps/api:1.0", "r.example.com:5000/apps/nginx"},
-		{&install.Registry{Host: "r.example.com", Username: "me", Password: "secret"}, "r.example.com/shop/api:1.0",
+		{&install.Registry{Target: rewrite.Target{Host: "r.example.com"}, Username: "me", Password: "secret", NoCopy: true},
+			"r.example.com/shop/api:1.0",
 			"r.example.com/library/nginx"},
 		{nil, fx.host + "/shop/api:1.0", "nginx"},
 	} {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 )
@@ -62,15 +63,23 @@ type Version struct {
 
 // Registry is a registry of the customer, which has all images.
 type Registry struct {
-	Host        string `json:"host"`
+	rewrite.Target
 	Namespace   string `json:"namespace,omitempty"`
 	LastSegment bool   `json:"lastSegment,omitempty"` // images are named by the last part of their path
 	Username    string `json:"username,omitempty"`
 	Password    string `json:"password,omitempty"`
+	Config      string `json:"config,omitempty"` // path of the configuration of credentials; "" for the usual one
+	NoCopy      bool   `json:"noCopy,omitempty"` // images come there by other means
 }
 
 func (r Registry) local() *rule.Local {
 	return &rule.Local{Host: r.Host, Namespace: r.Namespace, Flat: r.LastSegment}
+}
+
+func (r Registry) target() rewrite.Target {
+	t := r.Target
+	t.Username, t.Password = r.Username, r.Password
+	return t
 }
 
 // Settings say how an installation reaches the vendor and the cluster.

@@ -117,20 +117,28 @@ func orNewest(label string) string {
 	return label
 }
 
+// downloaded checks that there is a newest version, with its files.
+func (i *Installation) downloaded() error {
+	n := len(i.state.Versions)
+	switch {
+	case n == 0:
+		return errors.New("there is no version yet: run ecrin install")
+	case i.state.Versions[n-1].Status == PendingDownload:
+		return errors.New("the newest version is not downloaded yet: run ecrin update check")
+	}
+	return nil
+}
+
 // derive adds a version with the files of the newest one, because something else than these has changed.
 func (i *Installation) derive(ctx context.Context, source Source, f func(*state)) error {
 	n := len(i.state.Versions)
-	if n == 0 {
-		return errors.New("there is no version yet: run ecrin install")
+	if err := i.downloaded(); err != nil {
+		return err
 	}
-	if i.state.Versions[n-1].Status == PendingDownload {
-		return errors.New("the newest version is not downloaded yet: run ecrin update check")
-	}
-	files, err := rewrite.ReadFolder(filepath.Join(i.folder(int64(n-1)), rewrite.UpstreamDir))
+	files, err := i.upstreamFiles(int64(n - 1))
 	if err != nil {
-		return fmt.Errorf("reading the files of the version %d: %w", n-1, err)
+		return err
 	}
-	files = slices.DeleteFunc(files, func(f rule.File) bool { return strings.HasPrefix(f.Path, "userdata/") })
 	v := i.state.Versions[n-1]
 	v.Sequence, v.Source, v.CreatedAt, v.DeployedAt, v.Error, v.Incomplete = int64(n), source, i.o.Now().UTC(), nil, "", ""
 	return i.build(ctx, v, files, f)
@@ -165,11 +173,6 @@ func (i *Installation) SetConfig(ctx context.Context, values map[string]string) 
 		}
 		s.Config = all
 	})
-}
-
-// SetRegistry makes a version that pulls all images from a registry of the customer; with nil, as before.
-func (i *Installation) SetRegistry(ctx context.Context, r *Registry) error {
-	return i.derive(ctx, RegistryChange, func(s *state) { s.Registry = r })
 }
 
 // ConfigItem is a value that an application asks for.
@@ -255,6 +258,11 @@ func (i *Installation) build(ctx context.Context, v Version, files []rule.File, 
 	out, err := e.Run(ctx, in)
 	if err != nil {
 		return err
+	}
+	if r := next.Registry; r != nil && !r.NoCopy && v.Source != RegistryChange { // SetRegistry has copied them
+		if _, err := i.transfer(ctx, *r, in, out, (*rewrite.Transfer).Run); err != nil {
+			return err
+		}
 	}
 	dir := filepath.Join(i.dir, versionsDir, "new")
 	if err := os.RemoveAll(dir); err != nil {

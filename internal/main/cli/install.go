@@ -156,7 +156,9 @@ func (c *commands) installOptions(allow []string, quiet bool) (o install.Options
 		}
 		o.Egress.Allow = append(o.Egress.Allow, prefix)
 	}
+	o.Getenv = func(key string) string { return c.lookup(key, "") }
 	if !quiet {
+		o.Copied = c.copyProgress()
 		o.Say = func(format string, args ...any) { c.say("%s", printable(fmt.Sprintf(format, args...))) }
 	}
 	return o, nil

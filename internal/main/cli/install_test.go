@@ -76,7 +76,7 @@ func TestInstallAndUpdateForPeople(t *testing.T) {
 		"rendered/this-cluster/all.yaml\n")
 	step(0, "files upstream/web.yaml --dir $appdir", "kind: Deployment\n")
 	step(1, "files upstream/none --dir $appdir", "has no file upstream/none")
-	step(0, "update registry r.invalid/apps --dir $appdir", "Registry Change", "New version available")
+	step(0, "update registry r.invalid/apps --no-copy --dir $appdir", "Registry Change", "New version available")
 	step(1, "update deploy --dir $appdir", "the version 1 (1.0) has failed: Deployment web: pod web-", "ImagePullBackOff")
 	step(0, "update rollback --dir $appdir", "the version 0 (1.0) is deployed")
 	step(0, "update list --refresh --dir $appdir", "Currently deployed version", "failed", "deployed")

@@ -219,7 +219,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"rewrite $release --registry registry.example.com/shop --no-copy --output $rewritten",
 		"install $applicense --key $appkey --kubeconfig $kubeconfig --namespace parts --dir $appdir --skip-checks",
 		"update check --dir $appdir", "update list --dir $appdir --refresh", "update diff --dir $appdir", "update config --dir $appdir",
-		"update license --dir $appdir", "update registry r.invalid --dir $appdir", "update registry --none --dir $appdir",
+		"update license --dir $appdir", "update registry r.invalid --no-copy --dir $appdir", "update registry --none --dir $appdir",
 		"update deploy --dir $appdir", "update rollback --dir $appdir", "update watch --once --dir $appdir", "files --dir $appdir",
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
 		"integration add hub --kind oci --registry-host receiver.invalid", "app registry add hub --app shop",

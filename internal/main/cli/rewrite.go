@@ -53,8 +53,9 @@ type rewriteFlags struct {
 	licenseFile, licenseKey          string
 	proxy, vendor, label             string
 	registry, username, passwordFile string
-	role, externalID, profile, api   string
+	target                           rewrite.Target // of registry
 	config                           string
+	plainHost                        string // of the proxy, on this machine without TLS; "" for none
 	lastSegment, all, noBuild        bool
 	noCopy, dryRun, mirrors          bool
 	allow                            []string
@@ -82,13 +83,14 @@ func (c *commands) rewrite() *cobra.Command {
 	flags.StringVar(&f.vendor, "vendor-registry", "", "`host` of the registry of the vendor, whose images need the licence too")
 	flags.StringToStringVar(&f.names, "registry-name", nil, "the name at the proxy of a registry with a port, `HOST:PORT=NAME`")
 	flags.StringVar(&f.label, "version-label", "", "version of the application, for templates")
-	flags.StringVar(&f.registry, "registry", "", "pull all images from this registry, `HOST[/NAMESPACE]`")
+	flags.StringVar(&f.registry, "registry", "",
+		"pull all images from this registry, `HOST[/NAMESPACE]`, with http:// before it if it has no TLS")
 	flags.StringVar(&f.username, "registry-username", "", "user name for the registry")
 	flags.StringVar(&f.passwordFile, "registry-password-file", "", "`file` with the password for the registry")
-	flags.StringVar(&f.role, "registry-role", "", "the registry is one of ECR, used with the IAM role of this `ARN`")
-	flags.StringVar(&f.externalID, "registry-external-id", "", "external `id` for the role")
-	flags.StringVar(&f.profile, "registry-profile", "", "`profile` of the aws CLI for a registry of ECR")
-	flags.StringVar(&f.api, "registry-api", "", "`URL` of the API of a registry of ECR (default: that of AWS or of the environment)")
+	flags.StringVar(&f.target.Role, "registry-role", "", "the registry is one of ECR, used with the IAM role of this `ARN`")
+	flags.StringVar(&f.target.ExternalID, "registry-external-id", "", "external `id` for the role")
+	flags.StringVar(&f.target.Profile, "registry-profile", "", "`profile` of the aws CLI for a registry of ECR")
+	flags.StringVar(&f.target.API, "registry-api", "", "`URL` of the API of a registry of ECR (default: that of AWS or of the environment)")
 	flags.StringVar(&f.config, "config", "", "configuration of credentials, a `file` (default: credentials.yaml of the user)")
 	flags.BoolVar(&f.mirrors, "mirrors", false,
 		"keep all names of images: write settings of nodes for containerd and k3s, which ask the proxy first")
@@ -141,7 +143,7 @@ type skippedText struct {
 }
 
 func (c *commands) runRewrite(ctx context.Context, dir string, f rewriteFlags, asJSON bool) error {
-	in, err := c.rewriteInput(dir, f)
+	in, err := c.rewriteInput(dir, &f)
 	if err != nil {
 		return err
 	}
@@ -170,7 +172,7 @@ func (c *commands) runRewrite(ctx context.Context, dir string, f rewriteFlags, a
 		return err
 	}
 	if in.Local != nil && !f.noCopy {
-		copied, err := c.copyImages(ctx, f, in, out, client, asJSON)
+		copied, err := c.copyImages(ctx, f, in, out, asJSON)
 		if err != nil || f.dryRun {
 			return err
 		}
@@ -201,11 +203,11 @@ func (c *commands) runRewrite(ctx context.Context, dir string, f rewriteFlags, a
 }
 
 // rewriteInput reads what the flags name.
-func (c *commands) rewriteInput(dir string, f rewriteFlags) (in rewrite.Input, err error) {
+func (c *commands) rewriteInput(dir string, f *rewriteFlags) (in rewrite.Input, err error) {
 	switch {
 	case f.licenseFile == "" && f.registry == "":
 		return in, usageError{errors.New("one of --license and --registry is needed, or both")}
-	case f.registry == "" && (f.lastSegment || f.noCopy || f.dryRun || f.role+f.profile+f.api != ""),
+	case f.registry == "" && (f.lastSegment || f.noCopy || f.dryRun || cmp.Or(f.target.Role, f.target.Profile, f.target.API) != ""),
 		f.username != "" && f.registry == "", (f.username == "") != (f.passwordFile == ""):
 		return in, usageError{
 			errors.New("--last-segment, --no-copy, --dry-run and --registry-… are for --registry, and --registry-username and " +
@@ -234,12 +236,12 @@ func (c *commands) rewriteInput(dir string, f rewriteFlags) (in rewrite.Input, e
 		}
 	}
 	if f.registry != "" {
-		l := rule.Local{Flat: f.lastSegment}
-		l.Host, l.Namespace, _ = strings.Cut(strings.Trim(strings.TrimPrefix(f.registry, "https://"), "/"), "/")
-		if _, err := rule.ParseReference(l.For(rule.Reference{Path: "a"})); err != nil || l.Host == "" {
-			return in, usageError{fmt.Errorf("--registry is HOST[:PORT][/NAMESPACE], got %q", f.registry)}
+		t, l, err := rewrite.ParseTarget(f.registry)
+		if err != nil {
+			return in, usageError{fmt.Errorf("--registry: %w", err)}
 		}
-		in.Local = &l
+		l.Flat = f.lastSegment
+		in.Local, f.target.Host, f.target.Plain = &l, t.Host, t.Plain
 		if f.passwordFile != "" {
 			password, err := os.ReadFile(f.passwordFile)
 			if err != nil {
@@ -253,7 +255,7 @@ func (c *commands) rewriteInput(dir string, f rewriteFlags) (in rewrite.Input, e
 }
 
 // withLicense adds what a licence says.
-func (c *commands) withLicense(in *rewrite.Input, f rewriteFlags) error {
+func (c *commands) withLicense(in *rewrite.Input, f *rewriteFlags) error {
 	text, err := os.ReadFile(f.licenseFile)
 	if err != nil {
 		return fmt.Errorf("reading the licence: %w", err)
@@ -285,8 +287,11 @@ func (c *commands) withLicense(in *rewrite.Input, f rewriteFlags) error {
 	}
 	in.Slug = cmp.Or(in.Slug, l.AppSlug)
 	in.Proxy = rule.Proxy{Host: cmp.Or(f.proxy, l.ProxyDomain), Slug: in.Slug, Vendor: f.vendor, Names: f.names}
-	if u, err := url.Parse(l.Endpoint); in.Proxy.Host == "" && err == nil {
-		in.Proxy.Host = u.Host
+	if u, err := url.Parse(l.Endpoint); err == nil {
+		in.Proxy.Host = cmp.Or(in.Proxy.Host, u.Host)
+		if addr, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && addr.IsLoopback()) {
+			f.plainHost = strings.ToLower(u.Host)
+		}
 	}
 	if in.Proxy.Host == "" {
 		return usageError{errors.New("--proxy is needed: the licence names no host")}
@@ -314,13 +319,8 @@ func slugOf(dir string) string {
 
 // client returns a client of the registries that others have named. attempts is how often a request is made; 0 for the usual number.
 func (f rewriteFlags) client(attempts int) (*upstream.Client, error) {
-	return f.clientTo(f.allow, attempts)
-}
-
-// clientTo returns a client that may also connect to private addresses.
-func (f rewriteFlags) clientTo(allow []string, attempts int) (*upstream.Client, error) {
-	var o egress.Options
-	for _, text := range allow {
+	o := egress.Options{Plain: func(host string) bool { return host == f.plainHost }}
+	for _, text := range f.allow {
 		prefix, err := netip.ParsePrefix(text)
 		if addr, aerr := netip.ParseAddr(text); err != nil && aerr == nil {
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil

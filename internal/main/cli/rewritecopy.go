@@ -2,35 +2,37 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
-	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
-	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
 // progressEvery is how often the progress of a copy is shown where it is no terminal.
 const progressEvery = 10 * time.Second
 
 // copyImages copies the images of an application to the registry of the customer, or shows what would be copied.
-func (c *commands) copyImages(ctx context.Context, f rewriteFlags, in rewrite.Input, out rewrite.Output, _ *upstream.Client,
+func (c *commands) copyImages(ctx context.Context, f rewriteFlags, in rewrite.Input, out rewrite.Output,
 	asJSON bool) ([]rewrite.Copied, error) {
 	sources, err := f.client(0)
 	if err != nil {
 		return nil, err
 	}
 	defer sources.Close()
-	// The user has named the registry: it may be at a private address.
-	own, err := f.clientTo([]string{"0.0.0.0/0", "::/0"}, 0)
-	if err != nil {
-		return nil, err
+	var o egress.Options
+	if f.ca != "" {
+		if o.Roots, err = credential.Roots(f.ca); err != nil {
+			return nil, err
+		}
 	}
+	target := f.target
+	target.Username, target.Password = in.LocalAuth.Username, in.LocalAuth.Password
+	own := target.Client(o)
 	defer own.Close()
-	endpoint, err := c.rewriteTarget(ctx, f, in)
+	endpoint, err := target.Endpoint(ctx, f.config, f.ca, func(key string) string { return c.lookup(key, "") })
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +54,7 @@ func (c *commands) copyImages(ctx context.Context, f rewriteFlags, in rewrite.In
 		run = t.Plan
 	}
 	copied, err := run(ctx, out.Copies)
-	if isTerminal(c.Err) && !asJSON {
-		fmt.Fprint(c.Err, "\r\x1b[K")
-	}
+	c.endProgress(asJSON)
 	if err != nil {
 		return nil, fmt.Errorf("copying to %s: %w\nwhat was copied stays there: run the command again", endpoint.Host, err)
 	}
@@ -62,31 +62,6 @@ func (c *commands) copyImages(ctx context.Context, f rewriteFlags, in rewrite.In
 		return copied, c.showCopies(copied, asJSON)
 	}
 	return copied, nil
-}
-
-// rewriteTarget returns the registry of the customer with its credentials: the user name and password of the flags, else what the
-// configuration of credentials and the environment of the aws CLI have for the host, else none.
-func (c *commands) rewriteTarget(ctx context.Context, f rewriteFlags, in rewrite.Input) (upstream.Endpoint, error) {
-	e := upstream.Endpoint{Host: in.Local.Host, Username: in.LocalAuth.Username, Password: secret.New(in.LocalAuth.Password)}
-	if in.LocalAuth.Password != "" {
-		return e, nil
-	}
-	getenv := func(key string) string { return c.lookup(key, "") }
-	config, err := credential.LoadConfig(f.config, getenv)
-	if err != nil {
-		return e, err
-	}
-	if f.role+f.profile+f.api != "" {
-		own := credential.Rule{Match: in.Local.Host, Role: f.role, ExternalID: f.externalID, Profile: f.profile, Endpoint: f.api, CAFile: f.ca}
-		config.Hosts = append([]credential.Rule{own}, config.Hosts...)
-	}
-	source := &credential.AWS{Config: config, Getenv: getenv}
-	e.AWS, err = source.Upstream(ctx, in.Local.Host)
-	if errors.Is(err, credential.ErrNone) {
-		return e, nil
-	}
-	e.Kind = upstream.ECR
-	return e, err
 }
 
 // copyProgress returns what shows the progress.
@@ -101,6 +76,13 @@ func (c *commands) copyProgress() func(rewrite.Progress) {
 			shown = time.Now()
 			c.say("%s", text)
 		}
+	}
+}
+
+// endProgress ends the line of copyProgress.
+func (c *commands) endProgress(asJSON bool) {
+	if isTerminal(c.Err) && !asJSON {
+		fmt.Fprint(c.Err, "\r\x1b[K")
 	}
 }
 

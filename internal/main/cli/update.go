@@ -271,49 +271,6 @@ func (c *commands) updateConfig() *cobra.Command {
 	return cmd
 }
 
-func (c *commands) updateRegistry() *cobra.Command {
-	var r install.Registry
-	var password string
-	var none bool
-	cmd := &cobra.Command{Use: "registry [HOST[/NAMESPACE]]", Args: atMostOne("HOST[/NAMESPACE]"),
-		Short: "Pull all images from a registry of your own",
-		Long: `Make a version that pulls all images, public ones too, from a registry of your own; --none goes back. The pull secret then has this host
-alone. The images must be in that registry: "ecrin rewrite --registry" copies them there, and "ecrin files" shows their
-names.`,
-		Example: "  ecrin update registry registry.example.com/shop --username shop --password-file password"}
-	dir, allow, asJSON := dirFlag(cmd), allowFlag(cmd), c.jsonFlag(cmd)
-	f := cmd.Flags()
-	f.StringVar(&r.Username, "username", "", "user `name` for the registry")
-	f.StringVar(&password, "password-file", "", "`file` with the password")
-	f.BoolVar(&r.LastSegment, "last-segment", false, "name images by the last part of their path, as older installers do")
-	f.BoolVar(&none, "none", false, "pull from the vendor again")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if none == (len(args) == 1) || (r.Username == "") != (password == "") {
-			return usageError{errors.New("HOST or --none is needed, and --username and --password-file belong together")}
-		}
-		to := &r
-		if none {
-			to = nil
-		} else {
-			r.Host, r.Namespace, _ = strings.Cut(strings.Trim(strings.TrimPrefix(args[0], "https://"), "/"), "/")
-		}
-		if password != "" {
-			text, err := os.ReadFile(password)
-			if err != nil {
-				return fmt.Errorf("reading the password: %w", err)
-			}
-			r.Password = strings.TrimRight(string(text), "\r\n")
-		}
-		return c.withInstallation(*dir, *allow, *asJSON, func(i *install.Installation) error {
-			if err := i.SetRegistry(cmd.Context(), to); err != nil {
-				return err
-			}
-			return c.newest(i, *asJSON)
-		})
-	}
-	return cmd
-}
-
 func (c *commands) updateLicense() *cobra.Command {
 	cmd := &cobra.Command{Use: "license [LICENSE]", Args: atMostOne("LICENSE"), Short: "Take the licence as the vendor has it now",
 		Long: "Take the licence as the vendor has it now, or the one in a file. A changed licence makes a version to deploy. It must be signed by the " +

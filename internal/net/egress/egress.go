@@ -38,6 +38,10 @@ type Options struct {
 	// others. This is the setting egress_hosts.
 	Hosts map[string]netip.AddrPort
 
+	// Plain reports whether a host, HOST or HOST:PORT in lower case, has no TLS and is asked by http; nil for none. Servers set none: only who
+	// runs a command for a registry of their own does.
+	Plain func(host string) bool
+
 	// Marker is sent in LoopHeader of each request, so that a request that leads back to this installation is recognised there; "" for none.
 	Marker string
 }
@@ -53,11 +57,21 @@ type Guard struct {
 	resolver    Resolver
 	hosts       map[string]netip.AddrPort
 	marker      string
+	plain       func(host string) bool
+}
+
+// Scheme returns http for a host of Options.Plain, else https. host is HOST or HOST:PORT in lower case.
+func (g *Guard) Scheme(host string) string {
+	if g.plain != nil && g.plain(host) {
+		return "http"
+	}
+	return "https"
 }
 
 // New returns a guard with the given options.
 func New(o Options) *Guard {
-	g := &Guard{allow: unmap(o.Allow), deny: unmap(o.Deny), roots: o.Roots, resolver: o.Resolver, hosts: o.Hosts, marker: o.Marker}
+	g := &Guard{allow: unmap(o.Allow), deny: unmap(o.Deny), roots: o.Roots, resolver: o.Resolver, hosts: o.Hosts, marker: o.Marker,
+		plain: o.Plain}
 	if g.resolver == nil {
 		g.resolver = net.DefaultResolver
 	}
@@ -102,7 +116,7 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 	base := g.base(o.VerifyTLS)
 	base.DisableKeepAlives, base.ResponseHeaderTimeout = true, o.Timeout
 	return &http.Client{
-		Transport: &transport{base: base, max: o.MaxBytes, marker: g.marker},
+		Transport: &transport{base: base, max: o.MaxBytes, marker: g.marker, guard: g},
 		Timeout:   o.Timeout,
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
@@ -122,7 +136,7 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 func (g *Guard) Transport() http.RoundTripper {
 	base := g.base(nil)
 	base.IdleConnTimeout, base.MaxIdleConnsPerHost = maxIdle, maxIdleConns
-	return &transport{base: base, max: -1, marker: g.marker}
+	return &transport{base: base, max: -1, marker: g.marker, guard: g}
 }
 
 // Dial connects to a host, a name or an address, and a port, for protocols that are not HTTP. The connection is not encrypted, and
@@ -142,6 +156,17 @@ func (g *Guard) base(verify func(string, []*x509.Certificate, *x509.CertPool) er
 			ctx, cancel := context.WithTimeout(ctx, maxDial) // a dial may outlive the request that began it
 			defer cancel()
 			conn, err := g.dialTLS(ctx, address, verify)
+			if err != nil {
+				return nil, &dialError{err}
+			}
+			return conn, nil
+		},
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { // of Options.Plain
+			host, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, &dialError{err}
+			}
+			conn, err := g.Dial(ctx, host, port)
 			if err != nil {
 				return nil, &dialError{err}
 			}

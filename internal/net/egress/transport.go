@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // dialError is an error before any HTTP was read. Its text comes from this program or from the system, not from
@@ -23,6 +24,7 @@ type transport struct {
 	max  int64 // of a body; negative means unlimited
 
 	marker string // of Options
+	guard  *Guard
 }
 
 // CloseIdleConnections closes the connections that serve no request.
@@ -30,7 +32,7 @@ func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
 // RoundTrip sends one request. http.Client also calls it for each redirect.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := checkURL(r.URL); err != nil {
+	if err := t.guard.checkURL(r.URL); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // required of a RoundTripper; the error of the check is returned
 		}
@@ -66,10 +68,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-func checkURL(u *url.URL) error {
+func (g *Guard) checkURL(u *url.URL) error {
 	switch {
-	case u.Scheme != "https":
-		return &RefusedError{Host: u.Host, Rule: "not asked by https"}
+	case u.Scheme != g.Scheme(strings.ToLower(u.Host)):
+		return &RefusedError{Host: u.Host, Rule: "not asked by " + g.Scheme(strings.ToLower(u.Host))}
 	case u.User != nil:
 		return &RefusedError{Host: u.Host, Rule: "given with a user name, which hides where the host begins"}
 	}

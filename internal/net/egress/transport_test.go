@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -48,6 +49,25 @@ func TestTransportKeepsConnections(t *testing.T) {
 	c = &http.Client{Transport: closeIdle(t, g.Transport())}
 	refused(t, c, "https://example.com:"+port+"/", "10.0.0.1 is private")
 	refused(t, c, "http://example.com:"+port+"/", "not asked by https")
+}
+
+// Only the hosts that who runs the command has named are asked by http, and their addresses are checked like others.
+func TestPlainHostsAreAskedByHTTP(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("plain")) }))
+	t.Cleanup(s.Close)
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
+	resolver := &names{answers: map[string][][]string{"own.example.com": {{"127.0.0.1"}}, "far.example.com": {{"10.0.0.1"}}}}
+	plain := func(host string) bool { return host == "own.example.com:"+port || host == "far.example.com" }
+	g := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32"), Resolver: resolver, Plain: plain})
+	for _, c := range []*http.Client{g.Client(egress.ClientOptions{}), {Transport: closeIdle(t, g.Transport())}} {
+		if body, err := get(t, c, "http://own.example.com:"+port+"/"); err != nil || body != "plain" {
+			t.Errorf("got %q, %v", body, err)
+		}
+		refused(t, c, "https://own.example.com:"+port+"/", "not asked by http")
+		refused(t, c, "http://own.example.com:1/", "not asked by https")
+		refused(t, c, "http://far.example.com/", "10.0.0.1 is private")
+	}
 }
 
 // A transport follows no redirect, and an error of its does not quote the response.

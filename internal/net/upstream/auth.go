@@ -185,7 +185,7 @@ func (a *challenged) realm(text string) (*url.URL, error) {
 	if err != nil || len(text) > maxRealm || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return nil, &Error{Reason: Lied, Host: a.host, Public: "the challenge names no valid token service"}
 	}
-	if u.Scheme != "https" {
+	if u.Scheme != a.c.guard.Scheme(canonical(u)) {
 		return nil, &Error{Reason: Refused, Host: a.host, Public: "the challenge names a token service without https"}
 	}
 	host := canonical(u)
@@ -230,7 +230,7 @@ func (a *challenged) keep(scopes string, t token) {
 
 // fetch gets a token, with further attempts after failures that may pass. It follows no redirect.
 func (a *challenged) fetch(ctx context.Context, realm *url.URL) (token, error) {
-	r := &Registry{c: a.c, host: a.host}
+	r := &Registry{c: a.c, host: a.host, http: a.c.guard.Scheme(a.host)}
 	for n := 1; ; n++ {
 		t, err := a.ask(ctx, r, realm)
 		if err == nil || !r.again(ctx, n, err) {

@@ -305,7 +305,7 @@ func (r *Registry) Tags(ctx context.Context, repo, last string, each func(tags [
 //
 // Errors: an [Error], or that of ctx.
 func (r *Registry) Ping(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.host+"/v2/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.http+"://"+r.host+"/v2/", nil)
 	if err != nil {
 		return invalid("the host is not valid")
 	}

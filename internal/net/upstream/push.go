@@ -242,7 +242,7 @@ func (r *Registry) location(resp *http.Response) (*url.URL, error) {
 	if err != nil || text == "" || len(text) > maxLocation || to.User != nil {
 		return nil, r.fail(Lied, "the upload has no valid Location")
 	}
-	if to.Scheme != "https" || canonical(to) != r.host {
+	if to.Scheme != r.http || canonical(to) != r.host {
 		return nil, r.fail(Refused, "the Location of the upload is on another host, which gets no credentials")
 	}
 	return to, nil

@@ -225,7 +225,7 @@ func (r *Registry) follow(req *http.Request, authorization string) (*http.Respon
 		}
 		next = next.Clone(next.Context())
 		next.URL, next.Host = to, ""
-		if origin = origin && canonical(to) == r.host && to.Scheme == "https"; !origin {
+		if origin = origin && canonical(to) == r.host && to.Scheme == r.http; !origin {
 			next.Header.Del("Authorization")
 		}
 	}

@@ -199,7 +199,7 @@ func (p *probe) aws(ctx context.Context, t *ecrTokens, a *AWS) bool {
 
 // ping asks for /v2/ as Ping does, and keeps what the other side said.
 func (p *probe) ping(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+p.r.host+"/v2/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.r.http+"://"+p.r.host+"/v2/", nil)
 	if err != nil {
 		return invalid("the host is not valid")
 	}

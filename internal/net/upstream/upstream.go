@@ -111,7 +111,7 @@ const (
 
 // Endpoint is one registry and the credentials for it.
 type Endpoint struct {
-	Host       string // HOST or HOST:PORT, by https
+	Host       string // HOST or HOST:PORT, by https unless the guard has it in Plain
 	Kind       Kind
 	Username   string        // of OCI; "" and an empty Password mean anonymous
 	Password   secret.String // of OCI
@@ -124,6 +124,7 @@ type Endpoint struct {
 type Registry struct {
 	c    *Client
 	host string // as in URLs
+	http string // scheme, http or https
 	kind Kind
 	auth authorizer
 
@@ -144,7 +145,7 @@ func (c *Client) Registry(e Endpoint) (*Registry, error) {
 	if host == "docker.io" || host == "index.docker.io" {
 		host = "registry-1.docker.io" // which serves the registry of these names
 	}
-	r := &Registry{c: c, host: host, kind: e.Kind, repos: map[string]*remote.Repository{}}
+	r := &Registry{c: c, host: host, http: c.guard.Scheme(host), kind: e.Kind, repos: map[string]*remote.Repository{}}
 	switch e.Kind {
 	case OCI:
 		a := &challenged{c: c, host: host, username: e.Username, password: e.Password, tokenHosts: knownTokenHosts[host]}
@@ -205,7 +206,7 @@ func (r *Registry) repo(name string) (*remote.Repository, error) {
 	made := &remote.Repository{
 		Client: doer{r}, Reference: ref, ManifestMediaTypes: accepted,
 		TagListPageSize: pageSize, TagListMaxPages: maxTagPages, ReferrerListMaxPages: maxReferrerPages,
-		MaxMetadataBytes: maxPage, SkipReferrersGC: true,
+		MaxMetadataBytes: maxPage, SkipReferrersGC: true, PlainHTTP: r.http == "http",
 	}
 	if r.kind == ECR {
 		_ = made.SetReferrersCapability(true) // fails only if it was set before
@@ -224,5 +225,5 @@ const maxRepoName = 512 // bytes
 
 // url returns the URL of a part of a repository, such as blobs or manifests.
 func (r *Registry) url(repo, part, ref string) string {
-	return fmt.Sprintf("https://%s/v2/%s/%s/%s", r.host, repo, part, ref)
+	return fmt.Sprintf("%s://%s/v2/%s/%s/%s", r.http, r.host, repo, part, ref)
 }

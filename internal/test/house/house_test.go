@@ -67,6 +67,7 @@ var inside = map[string]string{
 	"deliver/kube":     "deliver/credential",
 	"deliver/release":  "deliver/rewrite",
 	"deliver/rancher":  "deliver/credential",
+	"deliver/rewrite":  "deliver/credential",
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",
 	"door/rancherapi":  "door/awsapi door/web",
