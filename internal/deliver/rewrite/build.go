@@ -26,31 +26,55 @@ func Build(dir string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	files := filesys.MakeFsInMemory()
+	w := whole{files: map[string][]byte{}}
 	for _, folder := range []string{rule.BaseDir, path.Dir(rule.MidstreamDir)} {
 		err := fs.WalkDir(root.FS(), folder, func(name string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err
 			}
-			data, err := root.ReadFile(name)
-			if err != nil {
-				return err
-			}
-			if path.Base(name) == rule.Kustomization {
-				data = modern(data)
-			}
-			return files.WriteFile("/app/"+name, data)
+			w.files[name], err = root.ReadFile(name)
+			return err
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	return build(files)
+	var midstream []byte
+	if parts := w.split(); parts != nil {
+		if midstream, err = w.midstream(parts); err != nil {
+			return nil, err
+		}
+		if w.plainDownstream() {
+			return midstream, nil
+		}
+	}
+	files := filesys.MakeFsInMemory()
+	for name, data := range w.files {
+		switch {
+		case midstream != nil && strings.HasPrefix(name, rule.MidstreamDir+"/"):
+			continue
+		case path.Base(name) == rule.Kustomization:
+			data = modern(data)
+		}
+		if err := files.WriteFile("/app/"+name, data); err != nil {
+			return nil, err
+		}
+	}
+	if midstream != nil { // the customer's changes are made to what it has built
+		err := files.WriteFile("/app/"+rule.MidstreamDir+"/"+rule.Kustomization, []byte("resources: [all.yaml]\n"))
+		if err == nil {
+			err = files.WriteFile("/app/"+rule.MidstreamDir+"/all.yaml", midstream)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return build(files, rule.DownstreamDir)
 }
 
-// build builds the overlay of the customer in a file system.
-func build(files filesys.FileSystem) ([]byte, error) {
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, "/app/"+rule.DownstreamDir)
+// build builds an overlay in a file system.
+func build(files filesys.FileSystem, overlay string) ([]byte, error) {
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, "/app/"+overlay)
 	if err != nil {
 		return nil, fmt.Errorf("building the overlays: %w", errors.New(strings.ReplaceAll(err.Error(), "/app/", "")))
 	}

@@ -132,7 +132,12 @@ func decided(out rewrite.Output) (all []string) {
 // built writes the output, builds it by this package, and compares that with what kustomize builds of the files as they are.
 func built(t *testing.T, out rewrite.Output) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "app")
+	return builtIn(t, out, filepath.Join(t.TempDir(), "app"))
+}
+
+// builtIn is built in a folder, which may have changes of the customer.
+func builtIn(t *testing.T, out rewrite.Output, dir string) string {
+	t.Helper()
 	if err := out.Write(dir, nil); err != nil {
 		t.Fatal(err)
 	}
