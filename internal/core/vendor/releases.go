@@ -145,7 +145,11 @@ func (s *Service) PutRelease(ctx context.Context, a meta.Application, n NewRelea
 	r := meta.Release{Application: a.ID, Sequence: n.Sequence, Files: packed, Spec: n.Spec, CreatedBy: n.By}
 	r.Charts = chartsOf(files)
 	for _, i := range found.Images {
-		for _, known := range s.names(a, n.Host, i.Reference) {
+		names, err := s.known(ctx, a, n.Host, i.Reference)
+		if err != nil {
+			return meta.Release{}, rewrite.Found{}, err
+		}
+		for _, known := range names {
 			r.Images = append(r.Images, meta.ReleaseImage{Repository: known, Tag: i.Tag, Digest: i.Digest})
 		}
 	}
@@ -157,41 +161,47 @@ func (s *Service) PutRelease(ctx context.Context, a meta.Application, n NewRelea
 // the image is written; else HOST/PATH. host is where the vendor reaches the installation.
 //
 // A repository of the vendor is written with the host name of a registry of its account, or with a host of the installation: one that is in
-// its own domains, or the host of the request. What follows proxy/SLUG/ is an image of its own.
-func (s *Service) Repository(a meta.Application, host endpoint.Host, r rewrite.Reference) string {
+// its own domains, one of an application of the account, or the host of the request. What follows proxy/SLUG/ is an image of its own.
+func (s *Service) Repository(ctx context.Context, a meta.Application, host endpoint.Host, r rewrite.Reference) (string, error) {
 	foreign := r.Registry() + "/" + r.Repository()
 	if r.OnHub() {
-		return foreign
+		return foreign, nil
 	}
 	h, err := s.hosts.Parse(r.Host)
 	switch {
 	case err != nil:
-		return foreign
+		return foreign, nil
 	case h.Kind == endpoint.Registry:
 		if h.Registry.Account != a.Account {
-			return foreign
+			return foreign, nil
 		}
-		return r.Path
-	case h.Kind != endpoint.Any || !s.ours(host, h):
-		return foreign
+		return r.Path, nil
+	case h.Kind != endpoint.Any:
+		return foreign, nil
+	}
+	if ours, err := s.ours(ctx, a.Account, host, h); err != nil || !ours {
+		return foreign, err
 	}
 	if upstream, ok := strings.CutPrefix(r.Path, "proxy/"+a.Slug+"/"); ok {
 		if of, err := rewrite.ParseReference(upstream); err == nil {
-			return s.Repository(a, host, of)
+			return s.Repository(ctx, a, host, of)
 		}
 	}
 	reg, p, err := name.CutRegistry(r.Path)
 	switch {
 	case err != nil, reg != name.Registry{} && reg.Account != a.Account:
-		return foreign
+		return foreign, nil
 	}
-	return p
+	return p, nil
 }
 
-// names returns the names by which an image of a release may be known when it is pulled: that of Repository and, for a name of AWS with the
+// known returns the names by which an image of a release may be known when it is pulled: that of Repository and, for a name of AWS with the
 // number of the vendor's account, HOST/PATH too, since an integration may have the registry then, which comes before the vendor's own.
-func (s *Service) names(a meta.Application, host endpoint.Host, r rewrite.Reference) []string {
-	known := s.Repository(a, host, r)
+func (s *Service) known(ctx context.Context, a meta.Application, host endpoint.Host, r rewrite.Reference) ([]string, error) {
+	known, err := s.Repository(ctx, a, host, r)
+	if err != nil {
+		return nil, err
+	}
 	if upstream, ok := strings.CutPrefix(r.Path, "proxy/"+a.Slug+"/"); ok {
 		if of, err := rewrite.ParseReference(upstream); err == nil {
 			r = of
@@ -199,9 +209,9 @@ func (s *Service) names(a meta.Application, host endpoint.Host, r rewrite.Refere
 	}
 	h, err := s.hosts.Parse(r.Host)
 	if err != nil || h.Kind != endpoint.Registry || h.Registry.Account != a.Account || s.hosts.Own(r.Host) || known != r.Path {
-		return []string{known}
+		return []string{known}, nil
 	}
-	return []string{known, r.Registry() + "/" + r.Repository()}
+	return []string{known, r.Registry() + "/" + r.Repository()}, nil
 }
 
 // ReleaseImage is an image that a release names.
@@ -219,11 +229,12 @@ type OwnRepository struct {
 }
 
 // Own returns the repository of a vendor that a name of an image means, if its host is one of the installation: that of a registry of the
-// vendor's account, or one in its own domains, or the host of the request. ok is false for other hosts, and for names without one. def is
-// the registry of names that have neither account nor region.
+// vendor's account, or one in its own domains, or one of an application of the account, or the host of the request. ok is false for other
+// hosts, and for names without one. def is the registry of names that have neither account nor region.
 //
 // Errors: fault.AccessDenied (a registry of another account), fault.NameInvalid.
-func (s *Service) Own(account name.Account, def name.Registry, host endpoint.Host, image string) (o OwnRepository, ok bool, err error) {
+func (s *Service) Own(ctx context.Context, account name.Account, def name.Registry, host endpoint.Host, image string) (
+	o OwnRepository, ok bool, err error) {
 	r, err := rewrite.ParseReference(image)
 	if err != nil || r.OnHub() {
 		return o, false, nil // what follows says what is wrong with it
@@ -239,9 +250,12 @@ func (s *Service) Own(account name.Account, def name.Registry, host endpoint.Hos
 		}
 		o.Registry = h.Registry
 		o.Repo, err = name.ParseRepo(r.Path)
-	case h.Kind != endpoint.Any || !s.ours(host, h):
+	case h.Kind != endpoint.Any:
 		return o, false, nil
 	default:
+		if ours, err := s.ours(ctx, account, host, h); err != nil || !ours {
+			return o, false, err
+		}
 		var path string
 		if o.Registry, path, err = name.CutRegistry(r.Path); err != nil {
 			return o, true, err
@@ -257,18 +271,22 @@ func (s *Service) Own(account name.Account, def name.Registry, host endpoint.Hos
 	return o, true, err
 }
 
-// ours reports whether a host that is not that of one registry is one of the installation. The names of this machine are one host, at one
-// port: a registry at another port is another one.
-func (s *Service) ours(request, h endpoint.Host) bool {
+// ours reports whether a host that is not that of one registry is one of the installation for an account. The names of this
+// machine are one host, at one port: a registry at another port is another one.
+func (s *Service) ours(ctx context.Context, account name.Account, request, h endpoint.Host) (bool, error) {
+	of, ok, err := s.HostOf(ctx, h.String())
+	if err != nil || ok {
+		return of.Account == account, err
+	}
 	if text := h.String(); text == request.String() {
-		return true
+		return true, nil
 	}
 	bare, port := split(h.String())
 	if slices.ContainsFunc(s.own, func(d string) bool { return bare == d || strings.HasSuffix(bare, "."+d) }) {
-		return true
+		return true, nil
 	}
 	from, at := split(request.String())
-	return loopback(bare) && loopback(from) && port == at
+	return loopback(bare) && loopback(from) && port == at, nil
 }
 
 // split returns a host without its port, and the port; "" for none.

@@ -55,8 +55,8 @@ func TestRepositoryOfAnImage(t *testing.T) {
 	} {
 		ref, err := rewrite.ParseReference(tt.image)
 		fx.Must(err)
-		if got := s.Repository(a, hostOf(t, tt.request), ref); got != tt.want {
-			t.Errorf("%s at %s: got %s, want %s", tt.image, tt.request, got, tt.want)
+		if got, err := s.Repository(t.Context(), a, hostOf(t, tt.request), ref); got != tt.want || err != nil {
+			t.Errorf("%s at %s: got %s, %v, want %s", tt.image, tt.request, got, err, tt.want)
 		}
 	}
 }

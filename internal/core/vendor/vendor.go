@@ -42,7 +42,10 @@ type Service struct {
 	own   []string // domains of the installation alone
 	now   func() time.Time
 
-	places Places // of the settings
+	places     Places // of the settings
+	hostRights []HostRight
+	names      hostNames
+
 	charts *chartCache
 	seen   lastSeen
 }
@@ -55,12 +58,15 @@ type Options struct {
 	Domains []string // that the installation has beside those of AWS
 	// Places are the public addresses that licences and releases name; an empty one is that of the request.
 	Places Places
-	Now    func() time.Time
+	// HostRights are the names that accounts may give to their applications.
+	HostRights []HostRight
+	Now        func() time.Time
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	s := &Service{charts: newChartCache(), meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now, places: o.Places}
+	s := &Service{charts: newChartCache(), meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now, places: o.Places,
+		hostRights: o.HostRights}
 	for _, d := range o.Domains {
 		s.own = append(s.own, strings.ToLower(strings.Trim(d, ".")))
 	}

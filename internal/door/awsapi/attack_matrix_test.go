@@ -91,7 +91,7 @@ func samples(key string) map[string]any {
 		"applicationSlug": "victim", "CreateApplication.applicationName": "New", "channelId": "stable", "channelName": "new", "sequence": 1,
 		"files": []any{map[string]any{"path": "a.yaml", "content": "a: 1"}}, "channelIds": []any{"stable"}, "channelSequence": 1,
 		"customerName": "new", "customerId": "victim", "tokenName": "victim", "CreateCustomerToken.tokenName": "new",
-		"repositories": []any{"*"}, "entitlementId": "victim", "bytes": 1 << 30,
+		"repositories": []any{"*"}, "entitlementId": "victim", "bytes": 1 << 30, "host": "images.victim.example",
 		"images": []any{}, "AnnotateImage.key": "k", "AnnotateImage.value": "v",
 		"url": "https://git.invalid/victim.git", "namespace": "victim",
 		"environmentName": "victim", "rancherRegistryId": "1sp1", "credentialId": "1c2", "hostName": "victim",
@@ -242,6 +242,7 @@ func (m *apiMatrix) state() string {
 		ofVictim("ListPromotions", "channelId", "stable", "demoted", true), ofVictim("ListCustomers", "archived", true),
 		ofVictim("ListCustomerTokens", "customerId", m.samples["customerId"]), ofVictim("ListInstances"), ofVictim("ListEgressThresholds"),
 		ofVictim("ListEntitlements", "customerId", m.samples["customerId"]), ofVictim("ListSharedIntegrations"),
+		ofVictim("ListApplicationHosts"),
 	} {
 		ask.key, ask.at = m.key, m.now()
 		a := m.send(ask)

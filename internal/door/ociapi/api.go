@@ -114,6 +114,7 @@ type request struct {
 	ev     *web.Event
 	target target
 	host   endpoint.Host
+	alias  vendor.Host // that of an application, of which the host is; zero for none
 	caller identity.Caller
 	bearer bool // the credentials are a Bearer token
 	reg    name.Registry
@@ -204,6 +205,11 @@ func (a *API) parse(q *request) (*operation, error) {
 		return nil, err
 	}
 	q.reg = a.hosts.Base(q.host)
+	if q.host.Kind == endpoint.Any && a.vendor != nil {
+		if q.alias, _, err = a.vendor.HostOf(q.r.Context(), q.r.Host); err != nil {
+			return nil, err
+		}
+	}
 	var parseErr error
 	q.target, parseErr = parsePath(q.r.URL.Path)
 	if q.target.route == routeToken && !a.anonymous && !identity.IsCustomerPassword(credentialsOf(q.r, true).password) {
@@ -214,6 +220,9 @@ func (a *API) parse(q *request) (*operation, error) {
 		if q.reg == (name.Registry{}) {
 			q.reg = a.hosts.Base(q.host)
 		}
+	}
+	if q.alias.Application != "" && (!q.target.route.named() || q.target.name == q.repo.String()) { // the path names no account
+		q.reg.Account = q.alias.Account
 	}
 	if parseErr == nil {
 		q.ev.Operation = nameOf(q.r.Method, q.target.route) // also for requests that are refused
@@ -237,8 +246,12 @@ func (a *API) parse(q *request) (*operation, error) {
 	if parseErr != nil {
 		return nil, parseErr
 	}
-	if q.caller.Kind == identity.Customer && q.target.route.named() {
-		if err := a.customersTarget(q); err != nil {
+	if q.caller.Kind == identity.Customer {
+		err := q.atHost()
+		if err == nil && q.target.route.named() {
+			err = a.customersTarget(q)
+		}
+		if err != nil {
 			if op, unknown := operationOf(q.r.Method, q.target.route, http.Header{}); unknown == nil && op.event != "" {
 				q.describe(op) // so that the refusal has a line in the audit trail
 			}

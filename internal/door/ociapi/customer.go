@@ -37,7 +37,7 @@ func (a *API) customersTarget(q *request) error {
 	}
 	up, err := a.shared.Upstream(q.r.Context(), q.caller.Account, q.caller.Application, rest)
 	if errors.Is(err, integration.ErrNoIntegration) { // a name of AWS may be that of an integration, and of the own registry too
-		if own, ok, err2 := a.vendor.Own(q.caller.Account, def, q.host, rest); ok {
+		if own, ok, err2 := a.vendor.Own(q.r.Context(), q.caller.Account, def, q.host, rest); ok {
 			q.reg, q.repo, q.own = own.Registry, own.Repo, true
 			return err2
 		}
@@ -48,6 +48,16 @@ func (a *API) customersTarget(q *request) error {
 	q.up = up
 	q.repo, err = up.Repository()
 	return err
+}
+
+// atHost checks that a customer is one of the application that has the host of the request, if one has.
+//
+// Errors: fault.AccessDenied.
+func (q *request) atHost() error {
+	if q.alias.Application == "" || q.alias.Application == q.caller.Application {
+		return nil
+	}
+	return fault.AccessDenied.New("the licence is not one of the application of the host %s", q.alias.Host)
 }
 
 // known returns the name of the repository by which decisions and releases know it.

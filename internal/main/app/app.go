@@ -267,7 +267,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	copies := replication.New(replication.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Remotes: a.remotes, Now: now})
 	a.copies = copies
 	vendors := vendor.New(vendor.Options{Meta: a.meta, Keys: keys, Hosts: a.hosts, Domains: c.Domains, Now: now,
-		Places: vendor.Places{Endpoint: strings.TrimSuffix(c.LicenseEndpoint, "/"), Proxy: c.ProxyDomain, Registry: c.RegistryDomain}})
+		Places:     vendor.Places{Endpoint: strings.TrimSuffix(c.LicenseEndpoint, "/"), Proxy: c.ProxyDomain, Registry: c.RegistryDomain},
+		HostRights: c.HostRights})
 	own := ecrin.New(ecrin.Options{
 		Copies: copies, Remotes: a.remotes, Configs: a.configs, Vendor: vendors,
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,

@@ -50,6 +50,9 @@ func (a *App) secure(now func() time.Time) error {
 func (a *App) served() endpoint.Served {
 	c := a.config
 	s := endpoint.Served{Regions: c.TLSRegions, IAMSTS: c.TLS.IAMSTS, Domains: slices.Clone(c.Domains)}
+	for _, r := range c.HostRights {
+		s.Domains = append(s.Domains, r.Domain)
+	}
 	for _, l := range c.Listen {
 		if host, _, err := net.SplitHostPort(l); err == nil && tlsauto.ValidHost(strings.ToLower(host)) {
 			s.Domains = append(s.Domains, host)

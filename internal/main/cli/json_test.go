@@ -224,6 +224,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
 		"integration add hub --kind oci --registry-host receiver.invalid", "app registry add hub --app shop",
 		"app registry list --app shop", "app registry test hub", "app registry remove hub --app shop", "integration delete hub",
+		"app host add images.example.com --app shop", "app host list --app shop", "app host remove images.example.com --app shop",
 		"entitlement delete shop $entitlementId", "customer archive shop big", "app delete shop",
 		"backup $backup", "restore $backup --data $restored", "key show --data $restored", "key rotate --data $restored",
 		"config check --config $config",

@@ -88,7 +88,7 @@ of what customers pull, and never changes.`,
 			"  ecrin customer create my-shop \"Big Corp\" --channel stable\n" +
 			"  ecrin entitlement add my-shop --customer \"Big Corp\" --repository 'shop/*' --channel stable"}
 	cmd.AddCommand(c.appCreate(), c.appList(), c.appShow(), c.appDelete(), c.appRegistry(), c.appFleet(), c.appPulls(), c.appEgress(),
-		c.appThreshold())
+		c.appThreshold(), c.appHost())
 	return cmd
 }
 

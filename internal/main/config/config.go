@@ -21,6 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -398,7 +399,7 @@ func (c *Config) Settings() []Setting {
 			"", number(&c.PullLogKeep)},
 		{"pull-log-keep-for", "ECRIN_PULL_LOG_KEEP_FOR", "how long lines of the pull log are kept, a `duration` such as 720h",
 			c.PullLogKeepFor.String(), "", duration(&c.PullLogKeepFor)},
-	}, slices.Concat(c.Traces.settings(), c.Shipping.settings())...)
+	}, slices.Concat(c.Traces.settings(), c.Shipping.settings(list))...)
 }
 
 // ReadEnv sets the fields of c whose environment variables are set and not empty. get has the contract of os.LookupEnv.
@@ -430,6 +431,7 @@ type Checked struct {
 	DNS          []netip.AddrPort          // from EgressDNS
 	Web          []integration.WebIdentity // from WebIdentities
 	ConfigPaths  []configrepo.LocalPath    // from ConfigRepositoryPaths
+	HostRights   []vendor.HostRight        // from Shipping.ApplicationHosts
 	Pulls        events.Mode               // from EventPulls
 	Denials      events.Mode               // from EventDenials
 	TraceHeaders map[string]string         // from Traces.Headers; the values are secret
@@ -514,7 +516,7 @@ func (c Config) Check() (Checked, error) {
 	} else if len(out.TLSRegions) > maxTLSRegions {
 		note("tls.regions", fmt.Errorf("want at most %d, got %d: the certificate has several names for each", maxTLSRegions, len(out.TLSRegions)))
 	}
-	c.Shipping.check(note)
+	out.HostRights = c.Shipping.check(note)
 	for _, d := range c.Domains {
 		if strings.ContainsAny(d, "/:* ") || !strings.Contains(d, ".") {
 			note("domains", fmt.Errorf("want names such as ecr.example.com, got %q", d))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // Shipping are the settings about what vendors ship to customers.
@@ -22,9 +23,12 @@ type Shipping struct {
 	// CustomerRequests is how many requests a minute one licence may make at the registry, with all its tokens; as many may come at once.
 	// Default 6000; 0 is no limit.
 	CustomerRequests int `yaml:"customer_requests"`
+	// ApplicationHosts lists which names accounts may give to their applications, ACCOUNT DOMAIN: the domain and the names below it. Default
+	// none: then the operator alone can do it.
+	ApplicationHosts []string `yaml:"application_hosts"`
 }
 
-func (s *Shipping) settings() []Setting {
+func (s *Shipping) settings(list func(*[]string) func(string) error) []Setting {
 	number := func(v string) (err error) { s.CustomerRequests, err = strconv.Atoi(v); return err }
 	text := func(p *string) func(string) error { return func(v string) error { *p = v; return nil } }
 	return []Setting{
@@ -38,11 +42,14 @@ func (s *Shipping) settings() []Setting {
 			text(&s.RegistryDomain)},
 		{"customer-requests", "ECRIN_CUSTOMER_REQUESTS", "`number` of requests a minute that one licence may make at the registry; 0 is no limit",
 			strconv.Itoa(s.CustomerRequests), "", number},
+		{"application-hosts", "ECRIN_APPLICATION_HOSTS",
+			"comma-separated `names` that accounts may give to their applications, ACCOUNT DOMAIN: the domain and what is below it",
+			strings.Join(s.ApplicationHosts, ","), "", list(&s.ApplicationHosts)},
 	}
 }
 
-// check notes each setting that is wrong.
-func (s *Shipping) check(note func(key string, err error)) {
+// check notes each setting that is wrong, and returns the names that accounts may give to their applications.
+func (s *Shipping) check(note func(key string, err error)) []vendor.HostRight {
 	if u, err := url.Parse(s.LicenseEndpoint); s.LicenseEndpoint != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" ||
 		u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil) {
 		note("license_endpoint", fmt.Errorf("want a URL such as https://updates.example.com, got %q", s.LicenseEndpoint))
@@ -55,4 +62,33 @@ func (s *Shipping) check(note func(key string, err error)) {
 			note(d.key, fmt.Errorf("want a host such as proxy.example.com, got %q", d.host))
 		}
 	}
+	rights, err := hostRights(s.ApplicationHosts)
+	note("application_hosts", err)
+	return rights
+}
+
+// hostRights parses which names accounts may give to their applications: ACCOUNT DOMAIN, each domain once.
+func hostRights(texts []string) (all []vendor.HostRight, err error) {
+	for _, s := range texts {
+		f := strings.Fields(s)
+		bad := fmt.Errorf("want ACCOUNT DOMAIN, each domain for one account, got %q", s)
+		if len(f) != 2 {
+			return nil, bad
+		}
+		var one vendor.HostRight
+		var ok bool
+		if one.Account, err = name.ParseAccount(f[0]); err != nil {
+			return nil, bad
+		}
+		if one.Domain, ok = vendor.ParseHost(f[1]); !ok {
+			return nil, bad
+		}
+		for _, had := range all {
+			if had.Domain == one.Domain {
+				return nil, bad
+			}
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }

@@ -9,6 +9,12 @@ func (v *AnnotateImageRequest) GetAccountId() string { return v.AccountId }
 func (v *AnnotateImageRequest) GetImageName() string { return v.ImageName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ApplicationHostRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ApplicationHostRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ApplicationRequest) GetAccountId() string { return v.AccountId }
 
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.

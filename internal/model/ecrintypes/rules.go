@@ -14,6 +14,7 @@ var (
 	ruleAnnotationKey          = &awswire.StringRule{Min: 1, Max: 256}
 	ruleAnnotationType         = &awswire.StringRule{Min: 1, Max: 32, Pattern: awswire.NewPattern(`[a-z0-9-]+`)}
 	ruleAnnotationValue        = &awswire.StringRule{Min: 1, Max: 8192}
+	ruleApplicationHostName    = &awswire.StringRule{Min: 1, Max: 254, Pattern: awswire.NewPattern(`[A-Za-z0-9.-]+`)}
 	ruleApplicationName        = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?`)}
 	ruleApplicationSlug        = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`)}
 	ruleAuthorText             = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[^<>\x00-\x1f]+`)}

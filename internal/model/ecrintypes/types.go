@@ -36,7 +36,27 @@ type AnnotateImageRequest struct {
 type AnnotateImageResponse struct {
 }
 
-// ApplicationRequest is the request of ListChannels.
+// ApplicationHost is a part of requests or answers.
+type ApplicationHost struct {
+	Host            string       `json:"host"`            // required
+	ApplicationSlug string       `json:"applicationSlug"` // required, 1 to 63 characters
+	CreatedAt       awswire.Time `json:"createdAt"`       // required
+	CreatedBy       string       `json:"createdBy,omitzero"`
+}
+
+// ApplicationHostRequest is the request of DeleteApplicationHost.
+type ApplicationHostRequest struct {
+	Host            string `json:"host"` // required, 1 to 254 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// ApplicationHostResponse is the answer of PutApplicationHost.
+type ApplicationHostResponse struct {
+	Host ApplicationHost `json:"host"` // required
+}
+
+// ApplicationRequest is the request of ListApplicationHosts.
 type ApplicationRequest struct {
 	AccountId       string `json:"accountId,omitzero"`
 	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
@@ -433,6 +453,10 @@ type DeleteAccountRequest struct {
 // DeleteAccountResponse is the answer of DeleteAccount.
 type DeleteAccountResponse struct {
 	Account Account `json:"account"` // required
+}
+
+// DeleteApplicationHostResponse is the answer of DeleteApplicationHost.
+type DeleteApplicationHostResponse struct {
 }
 
 // DeleteApplicationRequest is the request of DeleteApplication.
@@ -1158,6 +1182,11 @@ type ListAccountsRequest struct {
 // ListAccountsResponse is the answer of ListAccounts.
 type ListAccountsResponse struct {
 	Accounts []Account `json:"accounts"` // required
+}
+
+// ListApplicationHostsResponse is the answer of ListApplicationHosts.
+type ListApplicationHostsResponse struct {
+	Hosts []ApplicationHost `json:"hosts"` // required
 }
 
 // ListAuditEventsRequest is the request of ListAuditEvents.

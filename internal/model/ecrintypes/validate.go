@@ -20,6 +20,19 @@ func (v *AnnotateImageRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ApplicationHostRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ApplicationHostRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"host", v.Host, ruleApplicationHostName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ApplicationRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

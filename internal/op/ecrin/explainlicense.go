@@ -116,6 +116,16 @@ func (l *licensed) application(ctx context.Context) (step ecrintypes.LicenseStep
 		if err == nil && host.Kind == endpoint.Registry && host.Registry.Account == l.at.Account {
 			l.registry.Registry = host.Registry
 		}
+		of, alias, err := l.s.vendor.HostOf(ctx, l.image.Host)
+		if err != nil {
+			return step, err
+		}
+		if alias && of.Application != l.at.ID {
+			step.Problem = fmt.Sprintf("the host %s is one of another application, and the licence is one of %s: the request is refused with "+
+				"status 403", of.Host, l.at.Slug)
+			step.Cure = "pull from " + l.at.Host.String() + strings.TrimPrefix(l.text, l.image.Host)
+			return step, nil
+		}
 		text, byProxy := strings.CutPrefix(l.image.Path, "proxy/")
 		slug, rest, _ := strings.Cut(text, "/")
 		if byProxy && slug != l.at.Slug {
@@ -224,7 +234,7 @@ func (l *licensed) find(ctx context.Context, rest string, byProxy bool) error {
 	if byProxy {
 		image = rest
 	}
-	own, ok, err := l.s.vendor.Own(l.at.Account, l.registry.Registry, l.at.Host, image)
+	own, ok, err := l.s.vendor.Own(ctx, l.at.Account, l.registry.Registry, l.at.Host, image)
 	host, _ := l.s.hosts.Parse(l.image.Host)
 	if direct := !byProxy && host.Kind == endpoint.Any; !ok || !direct {
 		up, failed := l.s.remotes.Upstream(ctx, l.at.Account, l.at.Application.ID, image)

@@ -63,6 +63,21 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 		a, _ := s.licensed()
 		return func(ctx context.Context) error { return s.DeleteApplication(ctx, a, true) }
 	},
+	"PutApplicationHost": func(s *sweeper) func(context.Context) error {
+		a, _ := s.application()
+		h := meta.ApplicationHost{Host: s.id("h") + ".example.com", Account: a.Account, Application: a.ID}
+		return func(ctx context.Context) error {
+			_, err := s.Store.PutApplicationHost(ctx, h)
+			return err
+		}
+	},
+	"DeleteApplicationHost": func(s *sweeper) func(context.Context) error {
+		a, _ := s.application()
+		h := meta.ApplicationHost{Host: s.id("h") + ".example.com", Account: a.Account, Application: a.ID}
+		_, err := s.Store.PutApplicationHost(s.Ctx, h)
+		s.Must(err)
+		return func(ctx context.Context) error { return s.Store.DeleteApplicationHost(ctx, a.ID, h.Host) }
+	},
 	"PutChannel": func(s *sweeper) func(context.Context) error {
 		a, _ := s.application()
 		return func(ctx context.Context) error {

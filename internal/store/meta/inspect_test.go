@@ -93,6 +93,7 @@ var caches = map[string][]scopeKind{
 	"customer_tokens":           {scopeIdentity},
 	"entitlements":              {scopeIdentity},
 	"shared_registries":         nil,
+	"application_hosts":         {scopeIdentity},
 	"image_reports":             nil,
 	"image_annotations":         nil,
 	"image_deployments":         nil,
@@ -114,7 +115,7 @@ var caches = map[string][]scopeKind{
 // nothing stale, because the absence of a row is not cached.
 var insertsCount = []string{"cache_rules", "image_references",
 	"tags", "repository_labels", "accounts", "entities", "entity_tags", "entity_policies",
-	"entity_attachments", "entity_members", "policy_versions", "control_policies", "entitlements"}
+	"entity_attachments", "entity_members", "policy_versions", "control_policies", "entitlements", "application_hosts"}
 
 // harmless are changes to columns that no cache holds, or whose cached value may be out of date.
 var harmless = []*regexp.Regexp{

@@ -24,6 +24,7 @@ var whole = map[string]string{
 	`SELECT kind, (SELECT MIN(r.waiting_since) FROM replications r WHERE r.integration = i.id AND r.waiting_since > 0)
 		FROM integrations i WHERE serves_account <> ''`: "a metric of each kind, from one value of each integration",
 	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its result is the whole table",
+	`SELECT host, account, application, created_at, created_by FROM application_hosts`:                "its result is the whole table",
 	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its result is the whole table",
 }
 

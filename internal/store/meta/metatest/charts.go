@@ -94,3 +94,50 @@ func testInstances(fx *Fixture) {
 		}
 	}
 }
+
+// testApplicationHosts: a host is one of one application, goes with it, and each change is one of identities.
+func testApplicationHosts(fx *Fixture) {
+	a, _ := fx.Application("shop")
+	b, _ := fx.Application("other")
+	put := func(of meta.Application, host string) error {
+		_, err := fx.PutApplicationHost(fx.Ctx, meta.ApplicationHost{Host: host, Account: Account, Application: of.ID, CreatedBy: "by"})
+		return err
+	}
+	before := fx.IdentityGeneration()
+	fx.Must(put(a, "images.example.com"))
+	if fx.IdentityGeneration() == before {
+		fx.Errorf("a host was added, and requests keep those before")
+	}
+	fx.Must(put(a, "images.example.com")) // again
+	fx.Must(put(b, "b.example.com"))
+	if err := put(b, "images.example.com"); !errors.Is(err, fault.ObjectAlreadyExists) {
+		fx.Errorf("a host of another application: got %v", err)
+	}
+	if err := put(meta.Application{ID: "none"}, "c.example.com"); !errors.Is(err, fault.ObjectNotFound) {
+		fx.Errorf("a host of no application: got %v", err)
+	}
+	for i := 1; i < meta.MaxHosts; i++ {
+		fx.Must(put(a, fmt.Sprintf("h%d.example.com", i)))
+	}
+	if err := put(a, "more.example.com"); !errors.Is(err, fault.LimitExceeded) {
+		fx.Errorf("too many hosts: got %v", err)
+	}
+	all, err := fx.ApplicationHosts(fx.Ctx, "")
+	of, err2 := fx.ApplicationHosts(fx.Ctx, b.ID)
+	if err != nil || err2 != nil || len(all) != meta.MaxHosts+1 || len(of) != 1 || of[0].Host != "b.example.com" || of[0].Account != Account ||
+		of[0].Application != b.ID || of[0].CreatedAt.IsZero() || of[0].CreatedBy != "by" {
+		fx.Errorf("the hosts: got %+v, of one application %+v, %v, %v", all, of, err, err2)
+	}
+	if err := fx.DeleteApplicationHost(fx.Ctx, b.ID, "images.example.com"); !errors.Is(err, fault.ObjectNotFound) {
+		fx.Errorf("deleting a host of another application: got %v", err)
+	}
+	before = fx.IdentityGeneration()
+	fx.Must(fx.DeleteApplicationHost(fx.Ctx, b.ID, "b.example.com"))
+	if fx.IdentityGeneration() == before {
+		fx.Errorf("a host was deleted, and requests keep it")
+	}
+	fx.Must(fx.DeleteApplication(fx.Ctx, a, true))
+	if all, err = fx.ApplicationHosts(fx.Ctx, ""); err != nil || len(all) != 0 {
+		fx.Errorf("after the application is deleted: got %+v, %v", all, err)
+	}
+}

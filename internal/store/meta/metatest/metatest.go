@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"ConfigRepositories", testConfigRepositories},
 		{"Applications", testApplications},
 		{"SharedRegistries", testSharedRegistries},
+		{"ApplicationHosts", testApplicationHosts},
 		{"Releases", testReleases},
 		{"Charts", testCharts},
 		{"Instances", testInstances},
