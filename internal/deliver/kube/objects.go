@@ -262,3 +262,6 @@ func Refused(err error) bool {
 	code := int(status.Status().Code)
 	return code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusConflict && code != http.StatusRequestTimeout
 }
+
+// IsConflict reports whether the API server has refused a write because the object was changed since it was read.
+func IsConflict(err error) bool { return apierrors.IsConflict(err) }

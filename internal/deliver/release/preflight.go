@@ -187,8 +187,8 @@ func (c *Check) elsewhere(ctx context.Context, p Place, image rewrite.Reference,
 	}
 	bad.Text += "; replicate it to " + c.Region
 	bad.Add = []string{
-		fmt.Sprintf("a replication rule to %s (aws ecr put-replication-configuration --region %s), and the policy of the copy, which is not copied",
-			c.Region, from),
+		fmt.Sprintf("ecrin application replicate %s --to %s; the policy of the copy is its own, and not copied",
+			p.Registry.String()+"/"+p.reference(), c.Region),
 		"then use the name " + copied.String(),
 	}
 	return bad

@@ -19,8 +19,10 @@ func (c *commands) application() *cobra.Command {
 	cmd := &cobra.Command{Use: "application", Short: "Build and deploy applications that a template describes",
 		Long: `An application is a git repository with a template, .release/application_template.yaml, which says which services it has, which of
 them are built from the repository, and which run images of others.`,
-		Example: "  ecrin application init --from docker-compose.yml --repo org/shop\n  ecrin application validate"}
-	cmd.AddCommand(c.applicationInit(), c.applicationValidate())
+		Example: "  ecrin application init --from docker-compose.yml --repo org/shop\n  ecrin application validate\n" +
+			"  ecrin application create --cluster staging\n  ecrin application deploy preview --cluster staging"}
+	cmd.AddCommand(c.applicationInit(), c.applicationValidate(), c.applicationCreate(), c.applicationReplicate(),
+		c.applicationDeploy())
 	return cmd
 }
 

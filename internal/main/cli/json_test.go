@@ -146,6 +146,9 @@ func TestAnswersAreJSON(t *testing.T) {
 	writeFile(t, filepath.Join(found["application"], "compose.yaml"), "services: {vote: {build: vote}, redis: {image: redis:7}}\n")
 	found["pod"] = filepath.Join(dir, "pod.yaml")
 	writeFile(t, found["pod"], "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: '"+found["host"]+"/team/app:2.0'}]}\n")
+	found["podapplication"] = filepath.Join(dir, "deployed")
+	writeFile(t, filepath.Join(found["podapplication"], ".release", "application_template.yaml"),
+		"app: shop\nenvironment_templates: [{name: ephemeral}]\nservices: [{name: web, image: '"+found["host"]+"/team/app:2.0'}]\n")
 	found["host"], found["docker"] = strings.TrimPrefix(s.URL, "http://"), dir
 	login := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, found["host"],
 		base64.StdEncoding.EncodeToString([]byte("AWS:"+root.Password(t))))
@@ -168,9 +171,13 @@ func TestAnswersAreJSON(t *testing.T) {
 		"account create 111122223333", "account list", "account keys create 111122223333 | accessKeyId",
 		"account keys list 111122223333", "account keys disable $accessKeyId", "account keys enable $accessKeyId",
 		"account keys delete $accessKeyId", "account delete 111122223333", "apply -f $desired",
+		"application init $application", "application validate $application",
 		"image history team/app", "image deleted team/app", "image restore team/app@$digest --tag 1.0",
 		"explain pull $host/team/app:1.0 --platform linux/amd64 --docker-config $docker", "token list", "token revoke --all",
-		"image copy team/app:1.0 team/app:2.0", "preflight $pod", "repository deleted | repositoryId",
+		"image copy team/app:1.0 team/app:2.0", "preflight $pod",
+		"cluster add c0 --region eu-west-1 --principal 000000000000", "application create $application --cluster c0",
+		"application deploy preview $podapplication --cluster c0 --region us-east-1",
+		"application replicate team/app:2.0 --to eu-west-1", "cluster delete c0", "repository deleted | repositoryId",
 		"repository restore $repositoryId --as app-of-may",
 		"image untag team/app:1.0", "repository protect team/app --images", "repository protection team/app", "repository unprotect team/app",
 		"policy check --kind scp $policy", "policy print --pull --principal 000000000000",
@@ -215,7 +222,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"customer update shop big --type paid", "customer token create shop big east", "customer token rotate shop big east",
 		"customer token list shop big", "customer token revoke shop big east", "license get shop big", "license key",
 		"explain license shop big shop/none:1",
-		"application init $application", "application validate $application",
+
 		"rewrite $release --registry registry.example.com/shop --no-copy --output $rewritten",
 		"install $applicense --key $appkey --kubeconfig $kubeconfig --namespace parts --dir $appdir --skip-checks",
 		"update check --dir $appdir", "update list --dir $appdir --refresh", "update diff --dir $appdir", "update config --dir $appdir",

@@ -225,7 +225,8 @@ func (s *Service) check(m mapping) {
 	case s.Static:
 	case s.HasRepo && image.there():
 		if named, why := fullReference(s.Image); named {
-			image.fail("has_repo is true, so that the image is built from the repository and has a logical name such as org/repo/%s; %s", s.Name, why)
+			image.fail("has_repo is true, so that the image is built from the repository and has a logical name such as org/repo/%s; %s",
+				s.Name, why)
 		} else if _, err := Repository(s.Image); err != nil {
 			image.fail("%v", err)
 		}
@@ -253,12 +254,12 @@ func fullReference(image string) (bool, string) {
 // unique reads the name of an entry of a list.
 func unique(v value, names map[string]bool) string {
 	text := v.text()
-	switch folded := strings.ToLower(text); {
+	switch folded := strings.ReplaceAll(strings.ToLower(text), "_", "-"); {
 	case text == "":
 	case !serviceName.MatchString(text):
 		v.fail("must have at most 63 letters, digits, - and _, got %q", name.Clip(text))
 	case names[folded]:
-		v.fail("the name is there twice, at least without regard to capitals")
+		v.fail("the name is there twice, at least without regard to capitals and to - and _")
 	default:
 		names[folded] = true
 	}
@@ -463,7 +464,8 @@ func (t *Template) images(report func(line int, text string)) []Image {
 			all = append(all, Image{Logical: logical, Repository: repo})
 		}
 		if all[i].Logical != logical {
-			report(line, fmt.Sprintf("the images %s and %s would both be in the repository %s", name.Clip(all[i].Logical), name.Clip(logical), repo))
+			report(line, fmt.Sprintf("the images %s and %s would both be in the repository %s", name.Clip(all[i].Logical), name.Clip(logical),
+				repo))
 			return
 		}
 		if service != "" {

@@ -1,0 +1,296 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+)
+
+const voting = `app: voting
+repo_name: org/voting
+context: staging
+environment_templates: [{name: ephemeral}]
+services:
+- {name: vote, image: org/voting/vote, has_repo: true, ports: [{type: node_port, target_port: 80, port: 5000}]}
+- {name: frontendTests, image: org/voting/frontendTests, has_repo: true}
+- {name: site, static: true, image: ignored:1}
+`
+
+// application returns a folder with a template.
+func application(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, ".release", "application_template.yaml"), text)
+	return dir
+}
+
+type created struct {
+	Repositories []struct {
+		Image, RepositoryName, RepositoryURI string
+		Created, PolicySet                   bool
+	}
+}
+
+func create(t *testing.T, want int, args ...string) (created, string) {
+	t.Helper()
+	code, out, errs := run(t, append([]string{"application", "create", "--json"}, args...)...)
+	if code != want {
+		t.Fatalf("create %q: got %d, %s, %s", args, code, out, errs)
+	}
+	var got created
+	if err := json.Unmarshal([]byte(out), &got); err != nil && want == 0 {
+		t.Fatal(err)
+	}
+	return got, errs
+}
+
+// R1: one private repository for what is built, none for others; its policy has the two statements; repeating makes nothing.
+// R9: names are in lower case.
+func TestR1Repositories(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	s.NewAccount(t, puller)
+	dir := application(t, voting+"- {name: redis, image: 'redis:7'}\n")
+	if code, _, errs := run(t, "cluster", "add", "staging", "--region", "eu-west-2", "--principal", puller, "--data", s.Dir); code != 0 {
+		t.Fatal(errs)
+	}
+	got, _ := create(t, 0, dir, "--data", s.Dir)
+	if r := got.Repositories; len(r) != 2 || r[0].RepositoryName != "org/voting/vote" || r[1].RepositoryName != "org/voting/frontendtests" ||
+		!r[0].Created || !r[0].PolicySet {
+		t.Fatalf("got %+v", got)
+	}
+	repositories, err := root.In("eu-west-2").ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
+	if err != nil || len(repositories.Repositories) != 2 {
+		t.Errorf("got %+v and %v, want two repositories", repositories, err)
+	}
+	repo := "org/voting/vote"
+	policy, err := root.In("eu-west-2").ECR().GetRepositoryPolicy(t.Context(), &ecr.GetRepositoryPolicyInput{RepositoryName: &repo})
+	if err != nil || strings.Count(*policy.PolicyText, `"Sid"`) != 2 || !strings.Contains(*policy.PolicyText, puller) ||
+		!strings.Contains(*policy.PolicyText, "ecr:PutImage") || !strings.Contains(*policy.PolicyText, "AllowReleasePull") {
+		t.Errorf("the policy: got %v and %v", policy, err)
+	}
+	again, _ := create(t, 0, dir, "--data", s.Dir)
+	for _, r := range again.Repositories {
+		if r.Created || r.PolicySet {
+			t.Errorf("repeated: got %+v", r)
+		}
+	}
+	other := application(t, strings.Replace(voting, "app: voting", "app: other", 1))
+	if _, errs := create(t, 1, other, "--data", s.Dir); !strings.Contains(errs, "belongs to the application voting") {
+		t.Errorf("the repository of another application: got %s", errs)
+	}
+	mine := "org/voting/worker"
+	if _, err := root.In("eu-west-2").ECR().CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: &mine}); err != nil {
+		t.Fatal(err)
+	}
+	worker := application(t, voting+"- {name: worker, has_repo: true, build: {context: worker}}\n")
+	if _, errs := create(t, 1, worker, "--data", s.Dir); !strings.Contains(errs, "has no tag release:application") {
+		t.Errorf("a repository without the tag: got %s", errs)
+	}
+}
+
+// Several at the same time make each repository once, and the policy has each statement once.
+func TestRepositoriesAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	dir := application(t, voting)
+	if code, _, errs := run(t, "cluster", "add", "staging", "--region", "eu-west-2", "--principal", s.Registry().Account.String(),
+		"--data", s.Dir); code != 0 {
+		t.Fatal(errs)
+	}
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	made := 0
+	for range 6 {
+		wait.Go(func() {
+			code, out, errs := run(t, "application", "create", dir, "--data", s.Dir, "--json")
+			var got created
+			if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
+				t.Errorf("got %d, %s, %s", code, out, errs)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range got.Repositories {
+				if r.Created {
+					made++
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if made != 2 {
+		t.Errorf("made %d repositories, want 2", made)
+	}
+}
+
+// R2: clusters are shown with account, ARN and region.
+func TestR2Clusters(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	const arn = "arn:aws:iam::" + puller + ":role/nodes"
+	if code, _, errs := run(t, "cluster", "add", "c1", "--region", "eu-west-2", "--principal", arn, "--data", s.Dir); code != 0 {
+		t.Fatal(errs)
+	}
+	if _, out, _ := run(t, "cluster", "list", "--data", s.Dir); !strings.Contains(out, " "+puller+" ") || !strings.Contains(out, arn) ||
+		!strings.Contains(out, "eu-west-2") {
+		t.Errorf("got %s", out)
+	}
+}
+
+func deployed(t *testing.T, want int, args ...string) (out, errs string) {
+	t.Helper()
+	code, out, errs := run(t, append([]string{"application", "deploy"}, args...)...)
+	if code != want {
+		t.Fatalf("deploy %q: got %d, want %d: %s\n%s", args, code, want, out, errs)
+	}
+	return out, errs
+}
+
+// images returns the images of the Deployments in the manifests of an environment.
+func imagesIn(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "manifests.yaml"))
+	if err != nil {
+		return nil
+	}
+	d := yaml.NewDecoder(strings.NewReader(string(text)))
+	for {
+		var o struct {
+			Kind string
+			Spec struct {
+				Template struct {
+					Spec struct{ Containers []struct{ Image string } }
+				}
+			}
+		}
+		if d.Decode(&o) != nil {
+			return all
+		}
+		for _, c := range o.Spec.Template.Spec.Containers {
+			all = append(all, c.Image)
+		}
+	}
+}
+
+// R3: the seed's template is deployed with the digest that latest points at. R4: without the policy it is refused with the text of ECR and
+// the policy, and nothing is written. R10: a static service has no image. R12: the permission is asked for again. R11: an edited template
+// changes no environment until it is recreated.
+func TestR3R4R10R11R12Deploy(t *testing.T) {
+	t.Parallel()
+	s := ship(t)
+	dir := application(t, "app: seed\ncontext: staging\n"+theSeed)
+	out := filepath.Join(dir, "preview")
+	ask := []string{"preview", dir, "--data", s.Dir, "--output", out}
+	text, errs := deployed(t, 3, ask...)
+	if !strings.Contains(text,
+		"User: arn:aws:iam::"+puller+":root is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:eu-west-2:") ||
+		!strings.Contains(text, "AllowReleasePull") || !strings.Contains(errs, "nothing was changed") || imagesIn(t, out) != nil {
+		t.Errorf("R4: got %s\n%s", text, errs)
+	}
+	_, printed, _ := run(t, "policy", "print", "--pull", "--principal", puller)
+	s.policy(t, printed)
+	deployed(t, 0, ask...)
+	want := []string{theApp + ":latest@" + s.image.Digest}
+	if got := imagesIn(t, out); !slices.Equal(got, want) {
+		t.Errorf("R3: got %q, want %q", got, want)
+	}
+	// R11
+	file := filepath.Join(dir, ".release", "application_template.yaml")
+	writeFile(t, file, "app: seed\ncontext: staging\n"+strings.Replace(theSeed, ":latest", ":next", 1))
+	s.owner.In("eu-west-2").Docker(t).Repo("vendorapp").Push(t, "next", ocitest.NewImage(8, 500))
+	deployed(t, 0, ask...)
+	if got := imagesIn(t, out); !slices.Equal(got, want) {
+		t.Errorf("R11: after the template was edited: got %q, want %q", got, want)
+	}
+	deployed(t, 0, append(ask, "--recreate")...)
+	if got := imagesIn(t, out); len(got) != 1 || !strings.Contains(got[0], ":next@") {
+		t.Errorf("R11: recreated: got %q", got)
+	}
+	// R12
+	s.policy(t, "")
+	before := imagesIn(t, out)
+	deployed(t, 3, ask...)
+	if got := imagesIn(t, out); !slices.Equal(got, before) {
+		t.Errorf("R12: a refused deployment changed the manifests: got %q", got)
+	}
+}
+
+// R5: a cluster in another region is refused; after a replication and with the name of the copy, it is deployed.
+func TestR5Replicate(t *testing.T) {
+	t.Parallel()
+	s := ship(t)
+	_, printed, _ := run(t, "policy", "print", "--pull", "--principal", puller)
+	s.policy(t, printed)
+	s.cluster(t, "us", "us-east-1", puller)
+	dir := application(t, "app: seed\n"+theSeed)
+	out := filepath.Join(dir, "preview")
+	ask := []string{"preview", dir, "--cluster", "us", "--data", s.Dir, "--output", out}
+	text, _ := deployed(t, 3, ask...)
+	_, command, _ := strings.Cut(text, "what to do: ecrin ")
+	command, _, _ = strings.Cut(command, ";")
+	if !strings.Contains(text, "eu-west-2") || !strings.Contains(text, "us-east-1") || !strings.HasPrefix(command, "application replicate ") {
+		t.Fatalf("got %s", text)
+	}
+	if code, _, errs := run(t, append(strings.Fields(command), "--data", s.Dir)...); code != 0 {
+		t.Fatalf("ecrin %s: %s", command, errs)
+	}
+	repo := "vendorapp"
+	us := s.owner.In("us-east-1").ECR()
+	if _, err := us.SetRepositoryPolicy(t.Context(), &ecr.SetRepositoryPolicyInput{RepositoryName: &repo, PolicyText: &printed}); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := deployed(t, 3, ask...); !strings.Contains(text, "its replicated copy there is "+owner+".dkr.ecr.us-east-1.") {
+		t.Errorf("with a copy: got %s", text)
+	}
+	writeFile(t, filepath.Join(dir, ".release", "application_template.yaml"), "app: seed\n"+strings.Replace(theSeed, "eu-west-2",
+		"us-east-1", 1))
+	deployed(t, 0, ask...)
+	if got := imagesIn(t, out); len(got) != 1 || !strings.HasSuffix(got[0], "@"+s.image.Digest) {
+		t.Errorf("got %q", got)
+	}
+	rules, err := s.owner.In("eu-west-2").ECR().DescribeRegistry(t.Context(), &ecr.DescribeRegistryInput{})
+	if err != nil || len(rules.ReplicationConfiguration.Rules) != 1 {
+		t.Errorf("the rules: got %+v and %v", rules, err)
+	}
+}
+
+// R9: a built service whose name has capitals is deployed from the repository in lower case.
+func TestR9DeployedReference(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t).In("eu-west-2")
+	if code, _, errs := run(t, "cluster", "add", "staging", "--region", "eu-west-2", "--principal", root.ID, "--data", s.Dir); code != 0 {
+		t.Fatal(errs)
+	}
+	dir := application(t, voting)
+	ask := []string{"preview", dir, "--data", s.Dir, "--commit", "0a1b2c3"}
+	if text, _ := deployed(t, 3, ask...); !strings.Contains(text, "RepositoryNotFoundException") || !strings.Contains(text,
+		"org/voting/vote") {
+		t.Errorf("without repositories: got %s", text)
+	}
+	create(t, 0, dir, "--data", s.Dir)
+	image := ocitest.NewImage(1, 100)
+	for _, repo := range []string{"org/voting/vote", "org/voting/frontendtests"} {
+		root.Docker(t).Repo(repo).Push(t, "0a1b2c3", image)
+	}
+	deployed(t, 0, ask...)
+	at := root.ID + ".dkr.ecr.eu-west-2.amazonaws.com/org/voting/"
+	want := []string{at + "vote:0a1b2c3@" + image.Digest, at + "frontendtests:0a1b2c3@" + image.Digest}
+	if got := imagesIn(t, filepath.Join(dir, ".release", "environments", "preview")); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, errs := deployed(t, 1, "preview", dir, "--data", s.Dir); !strings.Contains(errs, "--commit") {
+		t.Errorf("without a commit: got %s", errs)
+	}
+}
