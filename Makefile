@@ -7,7 +7,7 @@ TESTED := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./test/outside/.
 ALL := $(TESTED) ./tools/demo/...
 
 # SERVERS matches the packages whose tests start servers or wait; the fast suite is the rest of TESTED.
-SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(rancher|rewrite|install)|door|main|op|net/oidc|store/audit|test/conformance)(/|$$)|/(tools/mutate|test/upgrade|test/outside|test/deliver/report)$$
+SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(bundle|rancher|rewrite|install)|door|main|op|net/oidc|store/audit|test/conformance)(/|$$)|/(tools/mutate|test/upgrade|test/outside|test/deliver/report)$$
 
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app

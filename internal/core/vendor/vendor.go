@@ -338,6 +338,15 @@ func (s *Service) License(ctx context.Context, a meta.Application, c meta.Custom
 	}
 	l.Fields[license.FieldExpiry] = license.Field{Title: "Expiration", Description: "License Expiration", Value: license.Text(end),
 		Type: "String"}
+	signer, err := s.signer(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return license.Encode(l, v, signer)
+}
+
+// signer returns what signs with the key of an application.
+func (s *Service) signer(ctx context.Context, a meta.Application) (*license.Signer, error) {
 	root, err := s.root(ctx)
 	if err != nil {
 		return nil, err
@@ -350,11 +359,16 @@ func (s *Service) License(ctx context.Context, a meta.Application, c meta.Custom
 	if err != nil {
 		return nil, err
 	}
-	signer, err := license.NewSigner(key, root)
+	return license.NewSigner(key, root)
+}
+
+// Sign signs a document that is no licence with the key of an application.
+func (s *Service) Sign(ctx context.Context, a meta.Application, message []byte) (license.Detached, error) {
+	signer, err := s.signer(ctx, a)
 	if err != nil {
-		return nil, err
+		return license.Detached{}, err
 	}
-	return license.Encode(l, v, signer)
+	return signer.Document(message)
 }
 
 // cmpSlug returns the slug of a name, or the lower-case id for a name without letters and digits of ASCII.

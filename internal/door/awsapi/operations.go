@@ -327,6 +327,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("ListCustomers", guard.ForPolicies, ecrin.OnCustomers, (*ecrin.Service).ListCustomers),
 	ecrinOp("GetLicense", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.GetLicenseRequest], (*ecrin.Service).GetLicense),
 	ecrinOp("ExplainLicense", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.ExplainLicenseRequest], (*ecrin.Service).ExplainLicense),
+	ecrinOp("SignDocument", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.SignDocumentRequest], (*ecrin.Service).SignDocument),
 	ecrinOp("GetLicenseKey", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).GetLicenseKey),
 	ecrinOp("CreateCustomerToken", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.CustomerTokenRequest],
 		(*ecrin.Service).CreateCustomerToken),

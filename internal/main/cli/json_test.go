@@ -173,6 +173,12 @@ func TestAnswersAreJSON(t *testing.T) {
 		"account keys delete $accessKeyId", "account delete 111122223333", "apply -f $desired",
 		"application init $application", "application validate $application",
 		"image history team/app", "image deleted team/app", "image restore team/app@$digest --tag 1.0",
+		"bundle key --key-file $bundlekey", "bundle create $host/team/app:1.0 --output $bundle --key-file $bundlekey --receipts $receipts",
+		"bundle inspect $bundle --key $bundlepub", "bundle verify $bundle --key $bundlepub",
+		"bundle join $bundle --key $bundlepub --output $joined", "bundle import $bundle --key $bundlepub --to $host/mirror --receipts $receipts",
+		"bundle inventory $host/team/app --output $have --key-file $bundlekey --receipts $receipts",
+		"export $host/mirror/team/app --output $exported --have $have --key-file $bundlekey --receipts $receipts",
+		"import $exported --key $bundlepub --to $host --dry-run --receipts $receipts",
 		"explain pull $host/team/app:1.0 --platform linux/amd64 --docker-config $docker", "token list", "token revoke --all",
 		"image copy team/app:1.0 team/app:2.0", "preflight $pod",
 		"cluster add c0 --region eu-west-1 --principal 000000000000", "application create $application --cluster c0",
@@ -243,6 +249,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"refresh dockerconfig $dockerfile --config $access --once", "refresh exec --config $access --once true",
 	}
 	maps.Copy(found, installable(t, s))
+	maps.Copy(found, bundled(t))
 	var covered []string
 	for _, line := range lines {
 		command, member, _ := strings.Cut(line, " | ")

@@ -636,6 +636,12 @@ func (v *SharedIntegrationRequest) GetAccountId() string { return v.AccountId }
 func (v *SharedIntegrationRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *SignDocumentRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *SignDocumentRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *TestIntegrationRequest) GetAccountId() string { return v.AccountId }
 
 // GetIntegrationName returns the member integrationName, or "" if it is absent.

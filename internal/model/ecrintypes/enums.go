@@ -81,6 +81,15 @@ const (
 	DeliveryStateDEAD    DeliveryState = "DEAD"
 )
 
+// DocumentType is one of the values below.
+type DocumentType string
+
+const (
+	DocumentTypeStatement DocumentType = "statement"
+	DocumentTypePart      DocumentType = "part"
+	DocumentTypeInventory DocumentType = "inventory"
+)
+
 // DriftKind is one of the values below.
 type DriftKind string
 

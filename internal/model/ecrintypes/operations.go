@@ -36,6 +36,7 @@ var OperationNames = []string{
 	"DescribeCustomer",
 	"ListCustomers",
 	"GetLicense",
+	"SignDocument",
 	"GetLicenseKey",
 	"CreateCustomerToken",
 	"RotateCustomerToken",
@@ -304,6 +305,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
 		Input:  func() awswire.Input { return new(GetLicenseRequest) },
 		Output: func() any { return new(GetLicenseResponse) },
+	},
+	"SignDocument": {
+		Name:   "SignDocument",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(SignDocumentRequest) },
+		Output: func() any { return new(SignDocumentResponse) },
 	},
 	"GetLicenseKey": {
 		Name:   "GetLicenseKey",

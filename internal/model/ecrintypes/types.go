@@ -2177,6 +2177,22 @@ type SharedIntegrationResponse struct {
 	Shared SharedIntegration `json:"shared"` // required
 }
 
+// SignDocumentRequest is the request of SignDocument.
+type SignDocumentRequest struct {
+	AccountId       string       `json:"accountId,omitzero"`
+	ApplicationSlug string       `json:"applicationSlug"` // required, 1 to 63 characters
+	DocumentType    DocumentType `json:"documentType"`    // required
+	DocumentDigest  string       `json:"documentDigest"`  // required, exactly 71 characters
+}
+
+// SignDocumentResponse is the answer of SignDocument.
+type SignDocumentResponse struct {
+	PublicKey   string `json:"publicKey"`   // required
+	Signature   []byte `json:"signature"`   // required
+	RootKeyId   string `json:"rootKeyId"`   // required
+	Endorsement []byte `json:"endorsement"` // required
+}
+
 // SnapshotDatabaseRequest is the request of SnapshotDatabase.
 type SnapshotDatabaseRequest struct {
 }

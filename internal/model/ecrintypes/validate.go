@@ -1786,6 +1786,20 @@ func (v *SharedIntegrationRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *SignDocumentRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *SignDocumentRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.String(at+"documentType", string(v.DocumentType), ruleDocumentType)
+	c.String(at+"documentDigest", v.DocumentDigest, ruleDocumentDigest)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *SnapshotDatabaseRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

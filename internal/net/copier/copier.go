@@ -128,6 +128,13 @@ func (c *Copier) Put(ctx context.Context, d name.Digest, tag, mediaType string, 
 	return err == nil, err
 }
 
+// Blob copies a blob that no manifest requires, such as a layer that may be elsewhere, unless it is there.
+//
+// Errors: those of Content.
+func (c *Copier) Blob(ctx context.Context, d name.Digest, size int64) error {
+	return c.blob(ctx, d, size)
+}
+
 // blob sends a blob, unless it is there or can be mounted from a repository that got it before.
 func (c *Copier) blob(ctx context.Context, d name.Digest, size int64) error {
 	_, there, err := c.To.Exists(ctx, c.Repo, d)
@@ -201,6 +208,9 @@ type Held struct {
 }
 
 const maxHeld = 20_000
+
+// Has remembers that a repository of a registry, the group, has a blob.
+func (h *Held) Has(group string, d name.Digest, repo string) { h.add(group+" "+d.String(), repo) }
 
 func (h *Held) of(key string) string {
 	h.mu.Lock()

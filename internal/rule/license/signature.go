@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // MaxSize is the largest size of a licence file in bytes.
@@ -118,7 +119,7 @@ func verify(k *rsa.PublicKey, message, signature []byte) error {
 
 // Encode returns the file of a licence: YAML with the signatures of the licence and of each field.
 //
-// Errors: the licence has no id, application or name; a key cannot sign.
+// Errors: the licence has no id, application or name; a field is not valid UTF-8; a key cannot sign.
 func Encode(l License, v Version, s *Signer) ([]byte, error) {
 	if l.ID == "" || l.AppSlug == "" || l.Name == "" {
 		return nil, errors.New("a licence has an id, an application and a name")
@@ -128,6 +129,9 @@ func Encode(l License, v Version, s *Signer) ([]byte, error) {
 	}
 	d := l.document(v)
 	for name, f := range d.Spec.Entitlements {
+		if !utf8.ValidString(f.Value.String()) {
+			return nil, fmt.Errorf("the field %s is no text", name) // see apart
+		}
 		signature, err := sign(s.key, []byte(f.Value.String()))
 		if err != nil {
 			return nil, fmt.Errorf("signing the field %s: %w", name, err)
@@ -342,4 +346,59 @@ func members(d document) (map[string]json.RawMessage, error) {
 		}
 	}
 	return all, nil
+}
+
+// Detached is the signature of a document that is no licence, by the key of an application.
+type Detached struct {
+	PublicKey   string // of the application, PEM
+	Signature   []byte
+	RootKeyID   string
+	Endorsement []byte // signature of PublicKey by the root key
+}
+
+// apart begins what Signer.Document signs. No licence and no field of one begins with it, for they are valid UTF-8: a signature of one
+// never stands for the other.
+const apart = "\xff"
+
+// Document signs a document that is no licence.
+func (s *Signer) Document(message []byte) (Detached, error) {
+	var k keySignature
+	if err := json.Unmarshal(s.endorsed, &k); err != nil {
+		return Detached{}, err
+	}
+	signature, err := sign(s.key, append([]byte(apart), message...))
+	return Detached{PublicKey: s.public, Signature: signature, RootKeyID: k.GlobalKeyID, Endorsement: k.Signature}, err
+}
+
+// Verify verifies the signature with the key that it names, which the caller has to trust: see Endorsed and ApplicationKey.
+//
+// Errors: the signature is wrong.
+func (d Detached) Verify(message []byte) error {
+	key, err := ParsePublicPEM(d.PublicKey)
+	if err != nil {
+		return err
+	}
+	return verify(key, append([]byte(apart), message...), d.Signature)
+}
+
+// Endorsed returns nil if a root key has signed the key of the application.
+func (d Detached) Endorsed(root *rsa.PublicKey) error {
+	return verify(root, []byte(d.PublicKey), d.Endorsement)
+}
+
+// ApplicationKey returns the public key of the application of a licence, which signs its bundles too. With a root key the licence is
+// verified.
+//
+// Errors: those of Parse; without a root key, those of the form of the file.
+func ApplicationKey(text []byte, root *rsa.PublicKey) (*rsa.PublicKey, error) {
+	if root != nil {
+		if _, err := Parse(text, root); err != nil {
+			return nil, err
+		}
+	}
+	_, _, in, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePublicPEM(in.PublicKey)
 }
