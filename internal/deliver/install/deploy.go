@@ -219,6 +219,9 @@ func (i *Installation) apply(ctx context.Context, o *kube.Objects, all []map[str
 	}
 	return i.change(func(s *state) {
 		s.Inventory, s.Hooks, s.Releases = once(a.applied), once(a.hooks), nil
+		next := *s.Attempt
+		next.Applied = true
+		s.Attempt = &next
 		for _, g := range groups {
 			if g.release != "" {
 				s.Releases = append(s.Releases, g.release)
@@ -364,8 +367,9 @@ func (i *Installation) health(ctx context.Context, o *kube.Objects) (Status, str
 	return status, text, nil
 }
 
-// Refresh looks at the cluster, and stores the status of the version that was deployed last: deployed, deploying or failed. If the cluster
-// does not answer the status is unknown, with the reason, and the stored one stays.
+// Refresh looks at the cluster until the status settles, and stores that of the version that was deployed last: deployed if everything runs
+// at some looks in succession, or failed. What is still on its way after a time is deploying, and Error says for what it waits. If the
+// cluster does not answer the status is unknown, with the reason, and the stored one stays.
 func (i *Installation) Refresh(ctx context.Context) (Version, error) {
 	c := i.state.Current
 	if c < 0 {
@@ -375,20 +379,37 @@ func (i *Installation) Refresh(ctx context.Context) (Version, error) {
 	if err != nil {
 		return Version{}, err
 	}
-	status, text, err := i.health(ctx, o)
-	if err != nil {
-		v := i.state.Versions[c]
-		v.Status, v.Error = Unknown, printable(err.Error())
-		return v, nil
-	}
-	if v := i.state.Versions[c]; v.Status == Deploying && status == Deployed {
-		return v, nil // not all of it was applied yet
-	} else if v.Status != status || v.Error != text {
-		if err := i.set(c, status, text, nil); err != nil {
-			return Version{}, err
+	end, steady := time.Now().Add(i.o.Settle), 0
+	for {
+		status, text, err := i.health(ctx, o)
+		if err != nil {
+			v := i.state.Versions[c]
+			v.Status, v.Error = Unknown, printable(err.Error())
+			return v, nil
 		}
+		if steady++; status != Deployed {
+			steady = 0
+		}
+		late := time.Now().After(end)
+		v := i.state.Versions[c]
+		switch {
+		case v.Status == Deploying && status == Deployed && (i.state.Attempt == nil || !i.state.Attempt.Applied):
+			return v, nil // not all of it was applied yet
+		case status != Failed && steady < steadyLooks && !late:
+			if err := i.pause(ctx); err != nil {
+				return Version{}, err
+			}
+			continue
+		case status == Deploying:
+			text = fmt.Sprintf("not settled after %s: %s", i.o.Settle, text)
+		}
+		if v.Status != status || v.Error != text {
+			if err := i.set(c, status, text, nil); err != nil {
+				return Version{}, err
+			}
+		}
+		return i.state.Versions[c], nil
 	}
-	return i.state.Versions[c], nil
 }
 
 // Rollback deploys the version that was deployed before the current one, or one that is named. Versions that were never deployed cannot be

@@ -83,9 +83,10 @@ func hookWeight(object map[string]any) int {
 
 // attempt is a deployment of a version, which may be interrupted and resumed.
 type attempt struct {
-	ID   string   `json:"id"`
-	Back bool     `json:"back,omitempty"` // it goes back to an earlier version
-	Done []string `json:"done,omitempty"` // hooks that have ended well, with their events
+	ID      string   `json:"id"`
+	Back    bool     `json:"back,omitempty"`    // it goes back to an earlier version
+	Applied bool     `json:"applied,omitempty"` // all objects of the version were applied
+	Done    []string `json:"done,omitempty"`    // hooks that have ended well, with their events
 }
 
 // hookError is a hook that has failed.

@@ -32,6 +32,8 @@ type Options struct {
 	Now  func() time.Time
 	Say  func(format string, args ...any) // what happens, for people
 	Poll time.Duration                    // between two looks at the cluster; 0 means a second
+	// Settle is how long Refresh looks for a status that stays; 0 means half a minute.
+	Settle time.Duration
 	// Allow are the private addresses of registries that may be asked whether images are public, see net/egress.
 	Egress egress.Options
 	Asker  rewrite.Asker // nil for one that asks registries
@@ -58,6 +60,9 @@ func (o Options) complete() Options {
 	}
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
+	}
+	if o.Settle == 0 {
+		o.Settle = 30 * time.Second
 	}
 	if o.Poll == 0 {
 		o.Poll = time.Second

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -340,6 +341,54 @@ func TestRequiredVersionsComeFirst(t *testing.T) {
 	}
 	fx.deploy(i, 1)
 	fx.deploy(i, 5)
+}
+
+// The folder of the customer's changes is made at once: what an interrupted attempt has left does not become a change.
+func TestFolderOfChangesIsMadeAtOnce(t *testing.T) {
+	t.Parallel()
+	fx := newFixture(t)
+	half := filepath.Join(fx.dir, "overlays/downstreams.new/this-cluster/kustomization.yaml")
+	if err := os.MkdirAll(filepath.Dir(half), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, half, "apiVersion: kust")
+	fx.release("1.0", fx.host+"/shop/api:1.0", false)
+	fx.deploy(fx.create(), 0)
+	text, err := os.ReadFile(filepath.Join(fx.dir, "overlays/downstreams/this-cluster/kustomization.yaml"))
+	if err != nil || !strings.Contains(string(text), "../../midstream") {
+		t.Errorf("the changes are %q, %v", text, err)
+	}
+	if _, err := os.Stat(filepath.Dir(filepath.Dir(half))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was left is there: %v", err)
+	}
+}
+
+// A status is looked at until it settles: what is on its way stays deploying, with the reason, and is deployed when it has ended.
+func TestRefreshLooksUntilTheStatusSettles(t *testing.T) {
+	t.Parallel()
+	fx := newFixture(t)
+	fx.release("1.0", fx.host+"/shop/api:1.0", false, "job.yaml", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: once, annotations: "+
+		"{ends: never}}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: nginx}]}}}\n")
+	i := fx.create()
+	i.Close()
+	o := fx.options()
+	o.Settle = 100 * time.Millisecond
+	i, err := install.Open(fx.dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(i.Close)
+	if err := i.Deploy(t.Context(), 0, 50*time.Millisecond); !errors.Is(err, install.ErrNotReady) {
+		t.Fatalf("got %v, want %v", err, install.ErrNotReady)
+	}
+	if v, err := i.Refresh(t.Context()); err != nil || v.Status != install.Deploying ||
+		v.Error != "not settled after 100ms: Job once: it has not ended" {
+		t.Errorf("a Job that has not ended: got %+v, %v", v, err)
+	}
+	fx.cluster.End("shop", "once")
+	if v, err := i.Refresh(t.Context()); err != nil || v.Status != install.Deployed || v.Error != "" {
+		t.Errorf("a Job that has ended: got %+v, %v", v, err)
+	}
 }
 
 // An image that cannot be pulled gives failed, with the text of the kubelet; what the API server refuses too, with its text. Looking again

@@ -427,10 +427,22 @@ func (i *Installation) userdata(v Version, s state, out rewrite.Output, items []
 func (i *Installation) render(dir string) error {
 	own, theirs := filepath.Join(i.dir, filepath.FromSlash(downstreams)), filepath.Join(dir, filepath.FromSlash(downstreams))
 	if _, err := os.Stat(own); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
-			return err
+		// It is complete or not there: half of it would count as a change of the customer, and fail each version.
+		next := own + ".new"
+		err := os.RemoveAll(next) // of an attempt that was interrupted
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(own), 0o755)
 		}
-		if err := os.CopyFS(own, os.DirFS(theirs)); err != nil {
+		if err == nil {
+			err = os.CopyFS(next, os.DirFS(theirs))
+		}
+		if err == nil {
+			err = syncTree(next)
+		}
+		if err == nil {
+			err = durable.Rename(next, own)
+		}
+		if err != nil {
 			return fmt.Errorf("making the folder of your changes: %w", err)
 		}
 	} else if err != nil {

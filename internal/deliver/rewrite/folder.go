@@ -46,7 +46,7 @@ func ReadFolder(dir string) ([]rule.File, error) {
 		case !e.Type().IsRegular():
 			return nil
 		}
-		data, err := root.ReadFile(name)
+		data, err := readAtMost(root, name, maxBytes-total)
 		if err != nil {
 			return err
 		}
@@ -57,6 +57,25 @@ func ReadFolder(dir string) ([]rule.File, error) {
 		return nil
 	})
 	return all, err
+}
+
+// readAtMost reads a file, and no more than a byte beyond a limit: it may be of any size, and grow while it is read.
+func readAtMost(root *os.Root, name string, limit int64) ([]byte, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s was a file, and is none any more", name)
+	case info.Size() > limit:
+		return nil, fmt.Errorf("%s: the folder has more than %d bytes", name, maxBytes)
+	}
+	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
 // ReadStream reads manifests, such as those that helm template writes, as one file.

@@ -95,7 +95,7 @@ func (c *commands) updateCheck() *cobra.Command {
 func (c *commands) updateList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Args: cobra.NoArgs, Short: "List the versions, the newest first"}
 	dir, asJSON := dirFlag(cmd), c.jsonFlag(cmd)
-	refresh := cmd.Flags().Bool("refresh", false, "look at the cluster for the status of what is deployed")
+	refresh := cmd.Flags().Bool("refresh", false, "look at the cluster, until the status of what is deployed settles (at most half a minute)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return c.withInstallation(*dir, nil, *asJSON, func(i *install.Installation) error {
 			var now install.Version

@@ -2,6 +2,7 @@ package template_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -96,6 +97,56 @@ helm: {{ .Values.untouched }}
 	for _, part := range []string{"registry: 'registry.local'", "repository: 'apps/nginx'", b64("local"), "address: 'registry.local/apps'"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("with a registry of the customer there is no %q in\n%s", part, got)
+		}
+	}
+}
+
+// Each function of the vendor's guide is there, with its result for a private image, and for a registry of the customer.
+func TestEachFunctionOfTheGuide(t *testing.T) {
+	t.Parallel()
+	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	const private, proxied = "quay.io/org/app:1", "proxy.example.com/proxy/shop/quay.io/org/app:1"
+	for _, tt := range []struct{ text, proxy, local string }{
+		{`LocalImageName "` + private + `"`, proxied, "registry.local/apps/org/app:1"},
+		{`LocalImageName "nginx"`, "nginx", "registry.local/apps/library/nginx"},
+		{`LocalRegistryAddress`, "", "registry.local/apps"},
+		{`LocalRegistryHost`, "", "registry.local"},
+		{`LocalRegistryNamespace`, "", "apps"},
+		{`HasLocalRegistry`, "false", "true"},
+		{`LocalRegistryImagePullSecret`, b64("licence"), b64("local")},
+		{`ImagePullSecretName`, "shop-registry", "shop-registry"},
+		{`LicenseDockerCfg`, b64("licence"), b64("licence")},
+		{`LicenseFieldValue "seats"`, "25", "25"},
+		{`ChannelName`, "Stable", "Stable"},
+		{`VersionLabel`, "1.2", "1.2"},
+		{`Sequence`, "4", "4"},
+		{`Cursor`, "9", "9"},
+		{`IsAirgap`, "false", "false"},
+		{`ReplicatedImageName "` + private + `"`, proxied, "registry.local/apps/org/app:1"},
+		{`ReplicatedImageName "` + private + `" true`, private, "registry.local/apps/org/app:1"},
+		{`ReplicatedImageRegistry "quay.io"`, "proxy.example.com/proxy/shop/quay.io", "registry.local/apps"},
+		{`ReplicatedImageRegistry "quay.io" true`, "quay.io", "registry.local/apps"},
+		{`HelmValue ".image.tag"`, "1.27", "1.27"},
+		// Of the library that vendors use, as far as the result depends on the arguments alone.
+		{`ternary "a" "b" IsAirgap`, "b", "b"},
+		{`list 1 2 3 | join "-"`, "1-2-3", "1-2-3"},
+		{`until 3 | join ","`, "0,1,2", "0,1,2"},
+		{`untilStep 4 0 -2 | join ","`, "4,2", "4,2"},
+		{`seq 3`, "1 2 3", "1 2 3"},
+		{`cat "a" nil 2`, "a 2", "a 2"},
+		{`printf "%s-%d" "a" 3`, "a-3", "a-3"},
+		{`concat (list 1) (list 2 3) | len`, "3", "3"},
+		{`"a.b" | replace "." "-" | indent 2`, "  a-b", "  a-b"},
+	} {
+		v := values()
+		v.Private = func(r rewrite.Reference) bool { return r.Host == "quay.io" }
+		for _, want := range []string{tt.proxy, tt.local} {
+			for _, form := range []string{"repl{{ %s }}", "{{repl %s }}"} {
+				if got := render(t, fmt.Sprintf(form, tt.text), v); got != want {
+					t.Errorf("%s, local %v: got %q, want %q", tt.text, v.Local, got, want)
+				}
+			}
+			v.Local = &rewrite.Local{Host: "registry.local", Namespace: "apps"}
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -287,6 +288,39 @@ func TestInstallerRows(t *testing.T) {
 			t.Errorf("a public image is proxied:\n%s", got)
 		}
 	})
+	row("k3s", func(t *testing.T) {
+		// The kubeconfig is at the place where k3s writes it: no other cluster is named, so that this one is taken.
+		const config = "/etc/rancher/k3s/k3s.yaml"
+		if _, err := os.Stat(config); err == nil {
+			t.Skip("this machine has k3s")
+		}
+		text, err := os.ReadFile(fx.Kubeconfig)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(config), 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll("/etc/rancher/k3s")
+		fx.write(config, string(text))
+		cmd := fx.command("install", fx.license, "--key", fx.key, "--check", "--json")
+		cmd.Env = slices.DeleteFunc(cmd.Env, func(s string) bool { return strings.HasPrefix(s, "KUBECONFIG=") })
+		out, err := cmd.Output()
+		var answer struct {
+			Checks []struct{ Name, Found, Result, Want string }
+		}
+		if jerr := json.Unmarshal(out, &answer); jerr != nil || len(answer.Checks) == 0 {
+			t.Fatalf("%v, %v\n%s", err, jerr, out)
+		}
+		last := answer.Checks[len(answer.Checks)-1]
+		if last.Name != "cluster" || last.Result != "ok" || last.Found != "v1.35.4 (k3s of this machine)" {
+			t.Errorf("the cluster is %+v", last)
+		}
+		// A machine that also runs the cluster needs more.
+		if got := answer.Checks[2]; got.Name != "memory" || got.Want != "2.0 GiB or more" {
+			t.Errorf("the memory is %+v", got)
+		}
+	})
 	row("P3", func(t *testing.T) {
 		fx.release("2.0", ecr+"/demo-apps/nginx", "")
 		if out := fx.ecrin(true, "update", "check", "--egress-allow", "127.0.0.1"); !strings.Contains(out, "New version available") {
@@ -399,6 +433,39 @@ func TestInstallerRows(t *testing.T) {
 		if after := get("job", "migrate", "-o", "jsonpath={.metadata.uid}"); after == before {
 			t.Error("the hook did not run again")
 		}
+	})
+	row("P11", func(t *testing.T) {
+		own := apptest.Start(t, apptest.Options{})
+		root := own.Root(t)
+		for _, repo := range []string{"shop/demo-apps/nginx", "shop/nginx"} {
+			root.CreateRepository(t, repo)
+		}
+		host := strings.TrimPrefix(own.Running.URL, "http://")
+		password := filepath.Join(t.TempDir(), "password")
+		fx.write(password, root.Password(t))
+		to := []string{"update", "registry", own.Running.URL + "/shop", "--username", "AWS", "--password-file", password, "--egress-allow",
+			"127.0.0.1"}
+		if out := fx.ecrin(true, append(to, "--dry-run")...); !strings.Contains(out, host+"/shop/demo-apps/nginx:latest") {
+			t.Errorf("the dry run says\n%s", out)
+		}
+		out := fx.ecrin(true, to...)
+		if !strings.Contains(out, "Registry Change") || !strings.Contains(out, "pending") {
+			t.Errorf("ecrin update registry says\n%s", out)
+		}
+		fx.ecrin(true, "update", "deploy", "--wait", "2m")
+		fx.expectStarted(fx.ownImage.Digest, host+"/shop/demo-apps/nginx:latest", 2)
+		secret := fx.Kubectl("get", "secret", "mysampleecrapp-registry", "-n", "shop", "-o", `jsonpath={.data.\.dockerconfigjson}`)
+		config, err := base64.StdEncoding.DecodeString(secret)
+		var auths struct{ Auths map[string]any }
+		if err == nil {
+			err = json.Unmarshal(config, &auths)
+		}
+		if err != nil || len(auths.Auths) != 1 || auths.Auths[host] == nil {
+			t.Errorf("the secret is for %v, %v, want %s alone", auths.Auths, err, host)
+		}
+		fx.ecrin(true, "update", "registry", "--none", "--egress-allow", "127.0.0.1")
+		fx.ecrin(true, "update", "deploy", "--wait", "2m")
+		fx.expectStarted(fx.ownImage.Digest, proxied+":latest", 2)
 	})
 	row("P7", func(t *testing.T) {
 		yes := true
