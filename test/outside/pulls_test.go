@@ -2,6 +2,7 @@ package outside_test
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -175,4 +176,65 @@ func TestPullLogHasTheUpstreamsAnswer(t *testing.T) {
 		lines[0].UpstreamCode != "DENIED" {
 		t.Errorf("got %+v, want one line with 502, and 403 DENIED of the upstream", lines)
 	}
+}
+
+// The fleet says what customers have pulled, also of those who have not asked for updates, and which version that is.
+func TestFleetOfPulls(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, readPolicy, nil)
+	images := map[string]ocitest.Image{"1": ocitest.NewImage(1, 1000), "2": ocitest.NewImage(2, 1000)}
+	repo := s.root.CreateRepository(t, "demo-apps/nginx")
+	for tag, im := range images {
+		repo.Push(t, tag, im)
+	}
+	for i, tag := range []string{"1", "2"} {
+		s.ok(t, "CreateRelease", ecrintypes.CreateReleaseRequest{ApplicationSlug: "shop", Files: []ecrintypes.ReleaseFile{{Path: "pod.yaml",
+			Content: "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: '" + s.Host +
+				"/demo-apps/nginx:" + tag + "'}]}"}}},
+			nil)
+		s.ok(t, "PromoteRelease", ecrintypes.PromoteReleaseRequest{ApplicationSlug: "shop", Sequence: int64(i + 1),
+			ChannelIds:   []string{"stable"},
+			VersionLabel: tag + ".0.0"}, nil)
+	}
+	var made ecrintypes.CreateCustomerResponse
+	s.ok(t, "CreateCustomer", ecrintypes.CreateCustomerRequest{ApplicationSlug: "shop", CustomerName: "big",
+		Channels: []ecrintypes.CustomerChannel{{ChannelId: "stable"}}}, &made)
+	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: made.Customer.CustomerId,
+		Repositories: []string{"*"}}, nil)
+	_, none := s.customer(t, "shop", "other", "*")
+	s.customer(t, "shop", "pulls nothing", "*")
+	path := "proxy/shop/" + s.Host + "/demo-apps/nginx/manifests/"
+	fleet := func() (texts []string) {
+		t.Helper()
+		s.near.Restart(t)
+		in := ecrintypes.ListInstancesRequest{ApplicationSlug: "shop", MaxResults: new(int32(1))}
+		for {
+			var out ecrintypes.ListInstancesResponse
+			s.ok(t, "ListInstances", in, &out)
+			for _, i := range out.Instances {
+				text := fmt.Sprintf("%s/%s %s pulled %s, %d behind:", i.CustomerName, i.InstanceId, i.ChannelSlug, i.PulledVersion, i.VersionsBehind)
+				for _, p := range i.PulledImages {
+					text += fmt.Sprintf(" %s is %.12s", p.Reference, p.ImageDigest)
+				}
+				texts = append(texts, text)
+			}
+			if in.NextToken = out.NextToken; in.NextToken == "" {
+				slices.Sort(texts)
+				return texts
+			}
+		}
+	}
+	expect(t, "before a pull", fleet(), nil)
+	get(t, s.near, made.LicenseId, http.MethodHead, path+"1").Want(t, 200)
+	get(t, s.near, none, http.MethodGet, path+images["1"].Digest).Want(t, 200)
+	first := fmt.Sprintf(" 1 is %.12s", images["1"].Digest)
+	other := fmt.Sprintf("other/ unstable pulled , 0 behind: %s is %.12s", images["1"].Digest, images["1"].Digest)
+	expect(t, "after version 1", fleet(), []string{"big/ stable pulled 1.0.0, 1 behind:" + first, other})
+	get(t, s.near, made.LicenseId, http.MethodGet, path+"2").Want(t, 200)
+	second := fmt.Sprintf(" 2 is %.12s", images["2"].Digest)
+	expect(t, "after version 2", fleet(), []string{"big/ stable pulled 2.0.0, 0 behind:" + first + second, other})
+	asked := ocitest.Client{Base: s.near.URL, HTTP: s.near.HTTP}.Do(t, http.MethodGet, "/release/shop/pending?channelSequence=1", nil,
+		"Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("x:"+made.LicenseId)), "X-Replicated-InstanceID", "east")
+	asked.Want(t, 200)
+	expect(t, "after a check for updates", fleet(), []string{"big/east stable pulled 2.0.0, 1 behind:" + first + second, other})
 }

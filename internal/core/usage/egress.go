@@ -31,7 +31,7 @@ type (
 		month                 meta.Month
 		kind, image           string
 	}
-	imageOf  struct{ application, customer, image, tag string }
+	imageOf  struct{ application, customer, image, reference string }
 	denialOf struct {
 		application, customer, image string
 		hour                         int64
@@ -117,13 +117,12 @@ func (w *pulls) addImage(p Pull, l meta.PullLine) {
 	if l.Digest == "" || l.Code != "" || l.Kind == string(PullChart) || p.Action != PullManifest && p.Action != PullHead {
 		return
 	}
-	i := meta.PulledImage{Application: l.Application, Customer: l.Customer, Image: l.Image, Digest: l.Digest, Token: l.Token, At: l.At}
-	if l.Reference != l.Digest {
-		i.Tag = l.Reference
-	} else if p.Action == PullHead {
+	if p.Action == PullHead && l.Reference == l.Digest {
 		return // it was asked for, and not pulled
 	}
-	k := imageOf{i.Application, i.Customer, i.Image, i.Tag}
+	i := meta.PulledImage{Application: l.Application, Customer: l.Customer, Image: l.Image, Reference: l.Reference, Digest: l.Digest,
+		Token: l.Token, At: l.At}
+	k := imageOf{i.Application, i.Customer, i.Image, i.Reference}
 	if _, known := w.images[k]; known || w.place(len(w.images), "image ", i.Customer) {
 		w.images[k] = i
 	}

@@ -91,17 +91,27 @@ type Fleet struct {
 	Behind       int            // versions that are offered to it after the one that it runs
 	Newest       string         // label of the newest version that is offered to it; "" for none
 	Images       []meta.ReleaseImage
+	Pulled       []meta.PulledImage // by the customer
+	PulledLast   meta.Promotion     // the version that the customer has pulled; zero if it is not known
 }
 
-// Fleet returns at most limit installations of an application after a key, in the order of the ids of customers and installations.
+// Fleet returns at most limit installations of an application after a key, in the order of the ids of customers and
+// installations. A customer who has pulled, and of whom no installation was seen, has one without an id.
 func (s *Service) Fleet(ctx context.Context, a meta.Application, after meta.InstanceKey, limit int) ([]Fleet, error) {
-	rows, err := s.meta.Instances(ctx, a.ID, after, limit)
+	pulls := s.pullsOf(a)
+	rows, err := pulls.known(ctx, after, limit)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]Fleet, 0, len(rows))
 	for _, i := range rows {
 		f, err := s.fleetOf(ctx, a, i)
+		if err == nil {
+			f.Pulled, err = pulls.pulled(ctx, i.Customer)
+		}
+		if err == nil {
+			f.PulledLast, err = pulls.version(ctx, i.Channel, i.Customer)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +126,9 @@ func (s *Service) fleetOf(ctx context.Context, a meta.Application, i meta.Instan
 	if err != nil {
 		return f, err
 	}
-	f.CustomerName = c.Name
+	if f.CustomerName = c.Name; i.Channel == "" {
+		return f, nil
+	}
 	of, err := s.meta.Channel(ctx, a.ID, i.Channel)
 	if err != nil {
 		return f, err

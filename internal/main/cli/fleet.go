@@ -15,7 +15,7 @@ func (c *commands) appFleet() *cobra.Command {
 		func(ctx context.Context, s caller, account string, args []string) (any, func() error, error) {
 			in := &ecrintypes.ListInstancesRequest{AccountId: account, ApplicationSlug: args[0]}
 			all := ecrintypes.ListInstancesResponse{Instances: []ecrintypes.VendorInstance{}}
-			rows := [][]string{{"CUSTOMER", "INSTANCE", "CLUSTER", "CHANNEL", "VERSION", "BEHIND", "NEWEST", "STATUS", "SEEN"}}
+			rows := [][]string{{"CUSTOMER", "INSTANCE", "CLUSTER", "CHANNEL", "VERSION", "BEHIND", "NEWEST", "PULLED", "STATUS", "SEEN"}}
 			for {
 				var out ecrintypes.ListInstancesResponse
 				if err := s.Call(ctx, "ListInstances", in, &out); err != nil {
@@ -30,8 +30,8 @@ func (c *commands) appFleet() *cobra.Command {
 					if version == "" {
 						version = "-"
 					}
-					rows = append(rows, []string{i.CustomerName, i.InstanceId, i.ClusterId, i.ChannelSlug, version, fmt.Sprint(i.VersionsBehind),
-						i.NewestVersion, i.Status, stamp(i.LastSeenAt.Time)})
+					rows = append(rows, []string{i.CustomerName, orDash(i.InstanceId), orDash(i.ClusterId), orDash(i.ChannelSlug), version,
+						fmt.Sprint(i.VersionsBehind), i.NewestVersion, orDash(i.PulledVersion), orDash(i.Status), stamp(i.LastSeenAt.Time)})
 				}
 				if in.NextToken = out.NextToken; in.NextToken == "" {
 					return all, c.tabled(rows, "no installation was seen"), nil

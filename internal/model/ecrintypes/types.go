@@ -1642,6 +1642,15 @@ type Pull struct {
 	RequestId      string       `json:"requestId"` // required
 }
 
+// PulledImage is a part of requests or answers.
+type PulledImage struct {
+	Image       string       `json:"image"`       // required
+	Reference   string       `json:"reference"`   // required
+	ImageDigest string       `json:"imageDigest"` // required
+	TokenName   string       `json:"tokenName,omitzero"`
+	PulledAt    awswire.Time `json:"pulledAt"` // required
+}
+
 // PutCloudIntegrationRequest is the request of PutCloudIntegration.
 type PutCloudIntegrationRequest struct {
 	AccountId          string `json:"accountId,omitzero"`
@@ -2463,6 +2472,8 @@ type VendorInstance struct {
 	ReleaseSequence   *int64         `json:"releaseSequence,omitzero"`
 	VersionLabel      string         `json:"versionLabel,omitzero"`
 	Images            []ReleaseImage `json:"images,omitzero"`
+	PulledVersion     string         `json:"pulledVersion,omitzero"`
+	PulledImages      []PulledImage  `json:"pulledImages,omitzero"`
 	VersionsBehind    int32          `json:"versionsBehind"` // required
 	NewestVersion     string         `json:"newestVersion,omitzero"`
 	KubernetesVersion string         `json:"kubernetesVersion,omitzero"`

@@ -15,7 +15,8 @@ func OnInstances(s *Service, ctx context.Context, req guard.Request, in *ecrinty
 	return onCustomers(s, ctx, req, in)
 }
 
-// ListInstances lists the installations of the customers of an application: which version each runs, and how many it is behind.
+// ListInstances lists the installations of the customers of an application: which version each runs, how many it is behind, and what the
+// customer has pulled. A customer who has pulled, and of whom no installation was seen, has one without an id.
 //
 // Errors: fault.InvalidParameter (nextToken).
 func (s *Service) ListInstances(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListInstancesRequest) (
@@ -45,6 +46,11 @@ func (s *Service) ListInstances(ctx context.Context, _ identity.Caller, at Shipp
 		}
 		for _, image := range f.Images {
 			one.Images = append(one.Images, ecrintypes.ReleaseImage{Repository: image.Repository, ImageTag: image.Tag, ImageDigest: image.Digest})
+		}
+		one.PulledVersion = f.PulledLast.Label
+		for _, p := range f.Pulled {
+			one.PulledImages = append(one.PulledImages, ecrintypes.PulledImage{Image: p.Image, Reference: p.Reference, ImageDigest: p.Digest,
+				TokenName: p.Token, PulledAt: awswire.Time{Time: p.At}})
 		}
 		out.Instances = append(out.Instances, one)
 	}

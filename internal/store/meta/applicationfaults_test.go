@@ -112,11 +112,11 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 	},
 	"PutPulledImages": func(s *sweeper) func(context.Context) error {
 		a, c := s.licensed()
-		old := meta.PulledImage{Application: a.ID, Customer: c.ID, Image: "a/b", Tag: "1", Digest: "x", At: time.Now()}
+		old := meta.PulledImage{Application: a.ID, Customer: c.ID, Image: "a/b", Reference: "1", Digest: "x", At: time.Now()}
 		s.Must(s.PutPulledImages(s.Ctx, []meta.PulledImage{old}))
 		return func(ctx context.Context) error {
-			return s.PutPulledImages(ctx, []meta.PulledImage{{Application: a.ID, Customer: c.ID, Image: "a/b", Tag: "2", At: time.Now()},
-				{Application: a.ID, Customer: c.ID, Image: "a/b", Tag: "1", Digest: "y", At: time.Now().Add(time.Hour)}})
+			return s.PutPulledImages(ctx, []meta.PulledImage{{Application: a.ID, Customer: c.ID, Image: "a/b", Reference: "2", At: time.Now()},
+				{Application: a.ID, Customer: c.ID, Image: "a/b", Reference: "1", Digest: "y", At: time.Now().Add(time.Hour)}})
 		}
 	},
 	"AddEgress": func(s *sweeper) func(context.Context) error {

@@ -206,18 +206,19 @@ func (s *Store) DeletePullsOf(ctx context.Context, application, customer string,
 	return deleted, err
 }
 
-// PulledImage is the last pull of an image by a customer and tag.
+// PulledImage is the last pull of an image by a customer and reference.
 type PulledImage struct {
 	Application string // id
 	Customer    string // id
 	Image       string
-	Tag         string // "" for a pull by digest
+	Reference   string // tag or digest
 	Digest      string
 	Token       string // name; "" for the licence itself
 	At          time.Time
 }
 
-// MaxPulledImages is how many images and tags of a customer are remembered: one more replaces the one that was not pulled for longest.
+// MaxPulledImages is how many images and references of a customer are remembered: one more replaces the one that was
+// not pulled for longest.
 const MaxPulledImages = 500
 
 // PutPulledImages stores the last pulls, in one transaction. Those of applications that do not exist are left out, and those that are older
@@ -243,14 +244,14 @@ func (s *Store) PutPulledImages(ctx context.Context, all []PulledImage) error {
 
 func (t *tx) putPulledImage(p PulledImage) error {
 	var at int64
-	key := args{p.Application, p.Customer, p.Image, p.Tag}
-	found, err := t.one(`SELECT pulled_at FROM pulled_images WHERE application = $1 AND customer = $2 AND image = $3 AND tag = $4`, key, &at)
+	key := args{p.Application, p.Customer, p.Image, p.Reference}
+	found, err := t.one(`SELECT pulled_at FROM pulled_images WHERE application = $1 AND customer = $2 AND image = $3 AND reference = $4`, key, &at)
 	switch {
 	case err != nil || found && at > micros(p.At):
 		return err
 	case found:
 		_, err = t.exec(`UPDATE pulled_images SET digest = $5, token = $6, pulled_at = $7
-			WHERE application = $1 AND customer = $2 AND image = $3 AND tag = $4`, append(key, p.Digest, p.Token, micros(p.At))...)
+			WHERE application = $1 AND customer = $2 AND image = $3 AND reference = $4`, append(key, p.Digest, p.Token, micros(p.At))...)
 		return err
 	}
 	var n int
@@ -265,21 +266,34 @@ func (t *tx) putPulledImage(p PulledImage) error {
 			return err
 		}
 	}
-	_, err = t.exec(`INSERT INTO pulled_images (application, customer, image, tag, digest, token, pulled_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	_, err = t.exec(`INSERT INTO pulled_images (application, customer, image, reference, digest, token, pulled_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		append(key, p.Digest, p.Token, micros(p.At))...)
 	return err
 }
 
-// PulledImages returns the last pulls of a customer, at most MaxPulledImages, by image and tag.
+// PulledImages returns the last pulls of a customer, at most MaxPulledImages, by image and reference.
 func (s *Store) PulledImages(ctx context.Context, application, customer string) (all []PulledImage, err error) {
-	err = s.read.rows(ctx, `SELECT image, tag, digest, token, pulled_at FROM pulled_images WHERE application = $1 AND customer = $2
-		ORDER BY image, tag LIMIT $3`, args{application, customer, MaxPulledImages}, func(scan func(...any) error) error {
+	err = s.read.rows(ctx, `SELECT image, reference, digest, token, pulled_at FROM pulled_images WHERE application = $1 AND customer = $2
+		ORDER BY image, reference LIMIT $3`, args{application, customer, MaxPulledImages}, func(scan func(...any) error) error {
 		p := PulledImage{Application: application, Customer: customer}
 		var at int64
-		err := scan(&p.Image, &p.Tag, &p.Digest, &p.Token, &at)
+		err := scan(&p.Image, &p.Reference, &p.Digest, &p.Token, &at)
 		p.At = fromMicros(at)
 		all = append(all, p)
 		return err
 	})
 	return slices.Clip(all), err
+}
+
+// Pullers returns at most limit ids of customers of an application after one that have pulled, and have no installation that was seen.
+func (s *Store) Pullers(ctx context.Context, application, after string, limit int) (all []string, err error) {
+	err = s.read.rows(ctx, `SELECT DISTINCT customer FROM pulled_images p WHERE application = $1 AND customer > $2
+		AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.customer = p.customer) ORDER BY customer LIMIT $3`, args{application, after, limit},
+		func(scan func(...any) error) error {
+			var of string
+			err := scan(&of)
+			all = append(all, of)
+			return err
+		})
+	return all, err
 }

@@ -62,16 +62,16 @@ CREATE TABLE egress_reached (
     at          BIGINT NOT NULL,
     PRIMARY KEY (application, month, customer, bytes)
 );
--- The last pull of each image by a customer and tag; tag '' for pulls by digest.
+-- The last pull of each image by a customer and reference, a tag or a digest.
 CREATE TABLE pulled_images (
     application TEXT NOT NULL REFERENCES applications (id) ON DELETE CASCADE,
     customer    TEXT NOT NULL,
     image       TEXT NOT NULL,
-    tag         TEXT NOT NULL,
+    reference   TEXT NOT NULL,
     digest      TEXT NOT NULL,
     token       TEXT NOT NULL,
     pulled_at   BIGINT NOT NULL,
-    PRIMARY KEY (application, customer, image, tag)
+    PRIMARY KEY (application, customer, image, reference)
 );
 -- The denials of an hour that have had their event.
 CREATE TABLE pull_denials (
