@@ -2,7 +2,9 @@ package apply
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 )
@@ -135,4 +137,59 @@ func roleHolder(account, role string) holder {
 			return err
 		},
 	}
+}
+
+// Attached is a policy of a user or role.
+type Attached struct {
+	Name     string
+	ARN      string // "" for an inline policy
+	Document string
+}
+
+// EachPolicy calls each for the policies of a user or role (kind), inline ones first, until it fails. Those of groups are not among them.
+//
+// Errors: those of IAM and of each.
+func EachPolicy(ctx context.Context, i *iam.Client, kind, called string, each func(Attached) error) error {
+	h := userHolder("", called)
+	if kind == "role" {
+		h = roleHolder("", called)
+	}
+	inline, err := h.inline(ctx, i)
+	if err != nil {
+		return err
+	}
+	for _, one := range inline {
+		text, err := h.get(ctx, i, one)
+		if err != nil {
+			return err
+		}
+		if err := eachDocument(Attached{Name: one}, text, each); err != nil {
+			return err
+		}
+	}
+	attached, err := h.attached(ctx, i)
+	if err != nil {
+		return err
+	}
+	for _, arn := range attached {
+		p, err := i.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &arn})
+		if err != nil {
+			return err
+		}
+		v, err := i.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &arn, VersionId: p.Policy.DefaultVersionId})
+		if err != nil {
+			return err
+		}
+		if err := eachDocument(Attached{Name: aws.ToString(p.Policy.PolicyName), ARN: arn}, v.PolicyVersion.Document, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachDocument(p Attached, text *string, each func(Attached) error) (err error) {
+	if p.Document, err = decoded(text); err != nil {
+		return fmt.Errorf("the policy %s: %w", p.Name, err)
+	}
+	return each(p)
 }

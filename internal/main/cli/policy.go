@@ -21,7 +21,7 @@ func (c *commands) policy() *cobra.Command {
 		Use: "policy", Short: "Check, write and extend policies",
 		Long: "check and print need no server. grant and remove call the server of --data as its operator, or one\nanywhere with AWS credentials (--url, --profile).",
 	}
-	cmd.AddCommand(c.policyCheck(), c.policyTest(), c.policyPrint(), c.policyGrant(), c.policyRemove())
+	cmd.AddCommand(c.policyCheck(), c.policyTest(), c.policyUnused(), c.policyPrint(), c.policyGrant(), c.policyRemove())
 	return cmd
 }
 

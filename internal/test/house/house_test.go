@@ -38,6 +38,7 @@ var inside = map[string]string{
 	"rule/bundle":      "rule/license rule/rewrite",
 	"rule/entitlement": "rule/policy rule/semver",
 	"rule/explain":     "rule/policy",
+	"rule/least":       "rule/policy",
 	"rule/lifecycle":   "rule/semver",
 	"rule/policy":      "rule/semver",
 	"rule/preflight":   "rule/apptemplate rule/rewrite",
