@@ -21,7 +21,7 @@ type plan struct {
 	turn     turn
 	left     int // comparisons that the decisions of the plan may still make without their turn
 	// releases sets the keys that depend on releases of an application, for an image with one tag or none; nil if no policy reads them.
-	releases func(ctx context.Context, keys *policy.Context, tags []string) error
+	releases func(keys *policy.Context, tags []string)
 }
 
 // plan collects the policies of the caller and of the resource, and the condition keys. Condition keys cost more time
@@ -99,11 +99,12 @@ func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject,
 		return nil
 	}
 	_, repository, _ := strings.Cut(a.Resource, ":repository/") // of an external registry the name is not that of a.Repository
-	p.releases = func(ctx context.Context, keys *policy.Context, tags []string) error {
-		channels, first, err := g.meta.ChannelsOfImage(ctx, who.Application, repository, tags, a.Image.Digest.String())
-		if err != nil {
-			return err
-		}
+	offers, err := g.meta.ImageOffers(ctx, who.Application, repository)
+	if err != nil {
+		return err
+	}
+	p.releases = func(keys *policy.Context, tags []string) {
+		channels, first := offers.Of(tags, a.Image.Digest.String())
 		keys.SetList(entitlement.KeyChannel, channels...)
 		released := keys.Values(entitlement.KeyPushed)
 		if !first.IsZero() {
@@ -112,9 +113,9 @@ func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject,
 		if len(released) == 1 {
 			keys.Set(entitlement.KeyReleased, released[0])
 		}
-		return nil
 	}
-	return p.releases(ctx, p.request.Context, p.request.Context.Values(imageTag))
+	p.releases(p.request.Context, p.request.Context.Values(imageTag))
+	return nil
 }
 
 // registryPolicy returns the policy of a registry, nil if it has none. v1 reports whether its scope is V1.
@@ -248,9 +249,7 @@ func (p *plan) evaluate(ctx context.Context) (policy.Decision, error) {
 		one := whole.Clone()
 		one.Set(imageTag, tag)
 		if p.releases != nil {
-			if err := p.releases(ctx, &one, []string{tag}); err != nil {
-				return policy.Decision{}, err
-			}
+			p.releases(&one, []string{tag})
 		}
 		p.request.Context = &one
 		decided, err := p.decide(ctx)

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -41,7 +40,7 @@ type API struct {
 	quirks   registry.Quirks
 	uploads  limiter
 	passes   limiter
-	rates    rates
+	rates    *web.Rates
 
 	spool     *spool.Spool
 	manifests *web.Places // for large manifests that are pulled
@@ -71,18 +70,17 @@ type Options struct {
 	// Integrations and Vendor serve customers; nil for none, who then get nothing by the proxy.
 	Integrations *integration.Service
 	Vendor       *vendor.Service
-	// CustomerRequests is how many requests a minute one customer may make; 0 is no limit. Now is for them; nil means time.Now.
-	CustomerRequests int
-	Now              func() time.Time
-	Identity         *identity.Service
-	Guard            *guard.Guard
-	Trail            Trail
-	Hosts            *endpoint.Map
-	Links            *LayerLinks
-	Spool            *spool.Spool // for large manifests, while they arrive and while they are sent
-	Pushes           *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
-	Charts           Charts       // of customers; nil for none
-	Anonymous        bool         // admit requests without credentials where policies allow them
+	// Rates limit the requests of customers, with those at other doors; nil for no limit.
+	Rates     *web.Rates
+	Identity  *identity.Service
+	Guard     *guard.Guard
+	Trail     Trail
+	Hosts     *endpoint.Map
+	Links     *LayerLinks
+	Spool     *spool.Spool // for large manifests, while they arrive and while they are sent
+	Pushes    *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
+	Charts    Charts       // of customers; nil for none
+	Anonymous bool         // admit requests without credentials where policies allow them
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
 }
@@ -96,15 +94,8 @@ func New(o Options) *API {
 		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
 		charts: o.Charts, chartPlaces: chartPlaces(),
 		uploads: limiter{max: maxUploadsPerPrincipal}, passes: limiter{max: maxPassesPerCustomer},
-		rates: rates{perMinute: float64(o.CustomerRequests), now: clock(o.Now)}, anonymous: o.Anonymous, encode: o.Encode,
+		rates: o.Rates, anonymous: o.Anonymous, encode: o.Encode,
 	}
-}
-
-func clock(now func() time.Time) func() time.Time {
-	if now == nil {
-		return time.Now
-	}
-	return now
 }
 
 // request is one request: what was parsed of it, its caller, and its target as it was resolved for the decision.
@@ -239,7 +230,7 @@ func (a *API) parse(q *request) (*operation, error) {
 	q.ev.Identify(q.caller)
 	if q.caller.Kind == identity.Customer {
 		a.identity.CustomerUsed(q.caller, q.ev.From.SourceIP.String())
-		if err := a.rates.take(q.caller.UserID); err != nil {
+		if err := a.rates.Take(q.caller.UserID); err != nil {
 			return nil, err
 		}
 	}

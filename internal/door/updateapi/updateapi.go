@@ -50,6 +50,7 @@ const (
 // Licences knows whose licence a password is. It is an *identity.Service.
 type Licences interface {
 	CustomerCaller(ctx context.Context, password string) (identity.Caller, error)
+	CustomerUsed(c identity.Caller, address string)
 }
 
 // Trail writes the audit trail.
@@ -66,20 +67,22 @@ type API struct {
 	hosts    *endpoint.Map
 	places   *web.Places
 	now      func() time.Time
+	rates    *web.Rates
 }
 
-// Options holds the parameters of New. All are required.
+// Options holds the parameters of New. All but Rates are required.
 type Options struct {
 	Vendor   *vendor.Service
 	Identity Licences
 	Trail    Trail
 	Hosts    *endpoint.Map
 	Now      func() time.Time
+	Rates    *web.Rates // of customers, with their requests at other doors; nil for no limit
 }
 
 // New returns an API.
 func New(o Options) *API {
-	return &API{updates: o.Vendor, licences: o.Identity, trail: o.Trail, hosts: o.Hosts, now: o.Now,
+	return &API{updates: o.Vendor, licences: o.Identity, trail: o.Trail, hosts: o.Hosts, now: o.Now, rates: o.Rates,
 		places: web.NewPlaces(maxDownloads, maxDownloadsWaiting, maxDownloadWait)}
 }
 
@@ -129,6 +132,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 		return err
 	}
 	ev.Identify(q.by)
+	a.licences.CustomerUsed(q.by, q.from)
+	if err := a.rates.Take(q.by.UserID); err != nil {
+		return err
+	}
 	operation, serve := "GetOwnLicense", a.license
 	rest, ok := strings.CutPrefix(r.URL.Path, licensePath)
 	if !ok {
@@ -330,6 +337,9 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err 
 	h.Set("Cache-Control", "no-store")
 	if status == http.StatusUnauthorized {
 		h.Set("Www-Authenticate", `Basic realm="ecrin"`)
+	}
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
 	}
 	http.Error(w, text, status)
 }

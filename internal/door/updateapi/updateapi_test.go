@@ -376,3 +376,42 @@ func TestAnAnswerIsBounded(t *testing.T) {
 		t.Errorf("got %d versions, %v", len(got), got[:min(3, len(got))])
 	}
 }
+
+// A licence has one limit of requests for updates and pulls together, whose answer says when to come again, and which is not that of
+// others. The use of a token is noted.
+func TestRateOfUpdates(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, func(c *config.Config) { c.CustomerRequests = 6 })
+	s.promote("1.0.0", false, "stable")
+	id, a := s.customer("a", ecrintypes.CustomerChannel{ChannelId: "stable"})
+	_, b := s.customer("b", ecrintypes.CustomerChannel{ChannelId: "stable"})
+	var token ecrintypes.CustomerTokenResponse
+	s.do("CreateCustomerToken", &ecrintypes.CustomerTokenRequest{ApplicationSlug: "shop", CustomerId: id, TokenName: "east"}, &token)
+	const path = "/release/shop/pending?channelSequence=0"
+	for i, password := range []string{a, token.Token, a, a, a} {
+		if got := s.get(path, password); got.status != http.StatusOK {
+			t.Fatalf("request %d: got %d %s", i, got.status, got.body)
+		}
+	}
+	if got := s.get("/v2/", a); got.status != http.StatusOK {
+		t.Errorf("the sixth, at the registry: got %d %s", got.status, got.body)
+	}
+	for _, path := range []string{path, "/release/shop", "/license/shop", "/v2/"} {
+		if got := s.get(path, token.Token); got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") == "" {
+			t.Errorf("%s beyond the limit: got %d %s, want 429 with Retry-After", path, got.status, got.body)
+		}
+	}
+	if got := s.get(path, b); got.status != http.StatusOK {
+		t.Errorf("another licence: got %d %s", got.status, got.body)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		var out ecrintypes.ListCustomerTokensResponse
+		s.do("ListCustomerTokens", &ecrintypes.CustomerRequest{ApplicationSlug: "shop", CustomerId: id}, &out)
+		if len(out.Tokens) == 1 && out.Tokens[0].LastUsedAt != nil && out.Tokens[0].LastAddress == "127.0.0.1" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the use of a token was not noted: %+v", out.Tokens)
+		}
+	}
+}

@@ -293,12 +293,12 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics.Count("ecrin_pull_log_dropped_total", "Lines of the pull log that were not written because too many waited.", a.usage.DroppedPulls)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
-	pushes := web.ManifestPlaces()
+	pushes, rates := web.ManifestPlaces(), web.NewRates(c.CustomerRequests, now)
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, PullThrough: a.pull, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
 			Pushes: pushes, Charts: vendors, Anonymous: c.Anonymous, Encode: tokens.Encode, Integrations: a.remotes, Vendor: vendors,
-			CustomerRequests: c.CustomerRequests, Now: now,
+			Rates: rates,
 		}),
 		aws: awsapi.New(awsapi.Options{
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Reports: reports, Identity: id, Guard: decisions, Trail: record,
@@ -317,7 +317,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		doors.rancher = rancherapi.New(rancherapi.Options{Operations: doors.aws, Keys: id, Trail: record, Hosts: a.hosts})
 	}
 	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
-	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now})
+	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now, Rates: rates})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)

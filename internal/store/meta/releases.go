@@ -344,39 +344,59 @@ func (s *Store) Demote(ctx context.Context, channel string, sequence int64, agai
 	return s.Promotion(ctx, channel, sequence)
 }
 
-// ChannelsOfImage returns the ids of the channels of an application that offer a release which names an image: by its tag, its digest, or
-// without either, which is the tag latest. first is when such a release was promoted first; zero for never.
-func (s *Store) ChannelsOfImage(ctx context.Context, application, repository string, tags []string, digest string) (
-	channels []string, first time.Time, err error) {
-	named := map[string]bool{}
-	for _, tag := range tags {
-		named[tag] = true
-	}
-	earliest := int64(math.MaxInt64)
+// ImageOffers are the promotions of the releases of an application that name images of one repository.
+type ImageOffers []imageOffer
+
+type imageOffer struct {
+	channel, tag, digest string
+	promoted             int64
+	demoted              bool
+}
+
+// ImageOffers returns the promotions of the releases that name images of a repository.
+func (s *Store) ImageOffers(ctx context.Context, application, repository string) (all ImageOffers, err error) {
 	err = s.read.rows(ctx, `SELECT p.channel, p.promoted_at, p.demoted_at, i.tag, i.digest FROM release_images i
 		CROSS JOIN promotions p WHERE p.application = i.application AND p.release = i.sequence
 		AND i.application = $1 AND i.repository = $2`, args{application, repository},
 		func(scan func(...any) error) error {
-			var channel, tag, d string
-			var promoted, demoted int64
-			if err := scan(&channel, &promoted, &demoted, &tag, &d); err != nil {
+			var o imageOffer
+			var demoted int64
+			if err := scan(&o.channel, &o.promoted, &demoted, &o.tag, &o.digest); err != nil {
 				return err
 			}
-			if tag == "" && d == "" {
-				tag = "latest"
+			if o.demoted = demoted != 0; o.tag == "" && o.digest == "" {
+				o.tag = "latest"
 			}
-			if d != "" && d != digest || d == "" && !named[tag] {
-				return nil
-			}
-			earliest = min(earliest, promoted)
-			if demoted == 0 {
-				channels = append(channels, channel)
-			}
+			all = append(all, o)
 			return nil
 		})
+	return all, err
+}
+
+// Of returns the ids of the channels that offer a release which names an image: by its tag, its digest, or without either, which is the tag
+// latest. first is when such a release was promoted first; zero for never.
+func (all ImageOffers) Of(tags []string, digest string) (channels []string, first time.Time) {
+	earliest := int64(math.MaxInt64)
+	for _, o := range all {
+		if o.digest != "" && o.digest != digest || o.digest == "" && !slices.Contains(tags, o.tag) {
+			continue
+		}
+		earliest = min(earliest, o.promoted)
+		if !o.demoted {
+			channels = append(channels, o.channel)
+		}
+	}
 	if earliest < math.MaxInt64 {
 		first = fromMicros(earliest)
 	}
 	slices.Sort(channels)
-	return slices.Compact(channels), first, err
+	return slices.Compact(channels), first
+}
+
+// ChannelsOfImage is Of with the ImageOffers of a repository.
+func (s *Store) ChannelsOfImage(ctx context.Context, application, repository string, tags []string, digest string) (
+	channels []string, first time.Time, err error) {
+	all, err := s.ImageOffers(ctx, application, repository)
+	channels, first = all.Of(tags, digest)
+	return channels, first, err
 }

@@ -1,4 +1,4 @@
-package ociapi
+package web
 
 import (
 	"sync"
@@ -10,8 +10,8 @@ import (
 // maxRates is the number of customers whose rate is remembered. When there are more, all begin anew.
 const maxRates = 10_000
 
-// rates limit the requests of each customer: so many a minute, of which as many may come at once. The zero value has no limit.
-type rates struct {
+// Rates limit the requests of each customer: so many a minute, of which as many may come at once. It is safe for concurrent use.
+type Rates struct {
 	perMinute float64
 	now       func() time.Time
 
@@ -19,14 +19,21 @@ type rates struct {
 	all map[string]bucket
 }
 
+// NewRates returns a limit of requests a minute; 0 is none.
+func NewRates(perMinute int, now func() time.Time) *Rates {
+	return &Rates{perMinute: float64(perMinute), now: now}
+}
+
 type bucket struct {
 	left float64 // requests
 	at   time.Time
 }
 
-// take counts a request of a customer. Errors: fault.Throttled (there were too many).
-func (r *rates) take(customer string) error {
-	if r.perMinute <= 0 {
+// Take counts a request of a customer. A nil Rates has no limit.
+//
+// Errors: fault.Throttled (there were too many).
+func (r *Rates) Take(customer string) error {
+	if r == nil || r.perMinute <= 0 {
 		return nil
 	}
 	now := r.now()
