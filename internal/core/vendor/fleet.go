@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -77,8 +78,20 @@ func (s *Service) Seen(ctx context.Context, by identity.Caller, slug string, g S
 	if !s.seen.due(c.ID+" "+id, s.now()) {
 		return nil
 	}
-	_, err = s.meta.PutInstance(ctx, meta.Instance{Application: a.ID, Customer: c.ID, ID: id, Cluster: clipText(g.Cluster), Channel: of.ID,
-		Sequence: max(0, g.Sequence), Kubernetes: clipText(g.Kubernetes), Status: clipText(g.Status), Address: clipText(g.Address)})
+	i := meta.Instance{Application: a.ID, Customer: c.ID, ID: id, Cluster: clipText(g.Cluster), Channel: of.ID,
+		Sequence: max(0, g.Sequence), Kubernetes: clipText(g.Kubernetes), Status: clipText(g.Status), Address: clipText(g.Address)}
+	_, err = s.meta.PutInstance(ctx, i, func(is meta.Sighted) (all []event.Event) {
+		v := event.Vendor{Application: a.Slug, CustomerID: c.ID, CustomerName: c.Name, InstanceID: id, Channel: of.Slug, Sequence: i.Sequence}
+		if is.First {
+			v.Action = event.InstanceCreated
+			all = append(all, s.tell(a.Account, v))
+		}
+		if is.Ready {
+			v.Action = event.InstanceReady
+			all = append(all, s.tell(a.Account, v))
+		}
+		return all
+	})
 	return err
 }
 

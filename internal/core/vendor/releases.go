@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -311,6 +312,8 @@ type Promotion struct {
 	Notes    string
 	Required bool
 	By       string // ARN
+	// Tell returns the event of a promotion, which is stored with it; nil for none.
+	Tell func(meta.Promotion, meta.Channel) event.Event
 }
 
 // Promote offers a release on channels, and returns the promotions and the channels in their order.
@@ -344,7 +347,7 @@ func (s *Service) Promote(ctx context.Context, a meta.Application, p Promotion) 
 		channels = append(channels, c)
 	}
 	all, err := s.meta.Promote(ctx, meta.Promotion{Application: a.ID, Release: p.Release, Label: p.Label, Notes: p.Notes,
-		Required: p.Required, PromotedBy: p.By, ProxyDomain: s.places.Proxy, RegistryDomain: s.places.Registry}, channels)
+		Required: p.Required, PromotedBy: p.By, ProxyDomain: s.places.Proxy, RegistryDomain: s.places.Registry}, channels, p.Tell)
 	return all, channels, err
 }
 

@@ -48,6 +48,8 @@ type Service struct {
 
 	charts *chartCache
 	seen   lastSeen
+
+	warning, inactive time.Duration
 }
 
 // Options holds the parameters of New. All but Domains are required.
@@ -61,12 +63,15 @@ type Options struct {
 	// HostRights are the names that accounts may give to their applications.
 	HostRights []HostRight
 	Now        func() time.Time
+
+	Warning  time.Duration // how long before its end an event tells about a licence; 0 for none
+	Inactive time.Duration // after which an installation that was not seen is inactive; 0 for never
 }
 
 // New returns a Service.
 func New(o Options) *Service {
 	s := &Service{charts: newChartCache(), meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now, places: o.Places,
-		hostRights: o.HostRights}
+		hostRights: o.HostRights, warning: o.Warning, inactive: o.Inactive}
 	for _, d := range o.Domains {
 		s.own = append(s.own, strings.ToLower(strings.Trim(d, ".")))
 	}

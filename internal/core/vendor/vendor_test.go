@@ -13,7 +13,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
-	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 func TestIDs(t *testing.T) {
@@ -63,7 +62,8 @@ func open(t *testing.T) (*vendor.Service, *metatest.Fixture, *identity.Service, 
 		}
 	})
 	s := vendor.New(vendor.Options{Meta: m, Keys: ring, Now: now, Domains: []string{"registry.example.com"},
-		Hosts: endpoint.NewMap([]string{"registry.example.com"}, name.Registry{Account: metatest.Account})})
+		Hosts:   endpoint.NewMap([]string{"registry.example.com"}, metatest.Registry),
+		Warning: 48 * time.Hour, Inactive: 24 * time.Hour})
 	return s, metatest.NewFixture(t, m), identity.New(m, ring, now, identity.Options{}), &clock
 }
 

@@ -243,7 +243,7 @@ func TestEntitlementToAChannel(t *testing.T) {
 		return r.Sequence
 	}
 	promote := func(release int64, c meta.Channel) meta.Promotion {
-		all, err := s.Meta().Promote(t.Context(), meta.Promotion{Application: s.app.ID, Release: release, Label: "v"}, []meta.Channel{c})
+		all, err := s.Meta().Promote(t.Context(), meta.Promotion{Application: s.app.ID, Release: release, Label: "v"}, []meta.Channel{c}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

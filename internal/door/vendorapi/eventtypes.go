@@ -28,6 +28,15 @@ var eventTypes = []struct {
 	{"customer.created", "Customer Created", "A customer was created.", "Customer", event.CustomerCreated},
 	{"customer.updated", "Customer Updated", "A customer was changed.", "Customer", event.CustomerUpdated},
 	{"customer.archived", "Customer Archived", "A customer was archived.", "Customer", event.CustomerArchived},
+	{"license.expiring", "License Expiring", "The license of a customer ends soon.", "Customer", event.LicenseExpiring},
+	{"license.expired", "License Expired", "The license of a customer has ended.", "Customer", event.LicenseExpired},
+	{"instance.created", "Instance Created", "An installation was seen for the first time.", "Instance", event.InstanceCreated},
+	{"instance.ready", "Instance Ready", "An installation says that it is ready.", "Instance", event.InstanceReady},
+	{"instance.behind", "Instance Behind", "An installation does not run the newest version that it is offered.", "Instance",
+		event.InstanceBehind},
+	{"pull.denied", "Pull Denied", "A pull of a customer was denied.", "Registry", event.DeniedPullAction},
+	{"egress.threshold", "Egress Threshold", "What customers were sent in a month has reached a threshold.", "Registry", event.EgressAction},
+	{"instance.inactive", "Instance Inactive", "An installation was not seen for long.", "Instance", event.InstanceInactive},
 }
 
 // filters are the filters of subscriptions, and the members of events that they name.

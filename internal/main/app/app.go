@@ -121,6 +121,7 @@ type App struct {
 	events    *events.Service
 	usage     *usage.Service
 	now       func() time.Time
+	vendors   *vendor.Service
 	requests  atomic.Uint64  // that were answered
 	traces    *otlp.Exporter // nil without the setting traces.url
 	http      *http.Server
@@ -268,7 +269,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.copies = copies
 	vendors := vendor.New(vendor.Options{Meta: a.meta, Keys: keys, Hosts: a.hosts, Domains: c.Domains, Now: now,
 		Places:     vendor.Places{Endpoint: strings.TrimSuffix(c.LicenseEndpoint, "/"), Proxy: c.ProxyDomain, Registry: c.RegistryDomain},
-		HostRights: c.HostRights})
+		HostRights: c.HostRights, Warning: c.LicenseWarning, Inactive: c.InactiveAfter})
+	a.vendors = vendors
 	own := ecrin.New(ecrin.Options{
 		Copies: copies, Remotes: a.remotes, Configs: a.configs, Vendor: vendors,
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,

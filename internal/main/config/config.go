@@ -169,7 +169,7 @@ func Default() Config {
 		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour,
 		EventPulls: string(events.Off), EventDenials: string(events.Counted), EventsKeep: 100_000, EventsKeepFor: 7 * 24 * time.Hour,
 		PullLogKeep: 1_000_000, PullLogKeepFor: 90 * 24 * time.Hour,
-		Shipping:               Shipping{CustomerRequests: 6000},
+		Shipping:               Shipping{CustomerRequests: 6000, LicenseWarning: 14 * 24 * time.Hour, InactiveAfter: 24 * time.Hour},
 		MaxUploadsPerPrincipal: 2000, MaxUploadsPerRepository: 10_000, MaxTokensPerPrincipal: 20_000, MaxSessionsPerPrincipal: 20_000,
 		Traces: Traces{Ratio: 1}, LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}

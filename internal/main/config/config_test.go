@@ -49,6 +49,8 @@ license_endpoint: https://updates.example.com
 proxy_domain: proxy.example.com
 registry_domain: registry.example.com:5000
 customer_requests: 60
+license_warning: 48h
+instance_inactive_after: 2h
 max_connections: 1000
 max_connections_per_address: 100
 max_idle_connections: 10
@@ -100,7 +102,7 @@ func TestRead(t *testing.T) {
 		ConfigRepositoryPaths: []string{"111122223333 /srv/git/config.git"},
 		RancherAPI:            true,
 		Shipping: config.Shipping{LicenseEndpoint: "https://updates.example.com", ProxyDomain: "proxy.example.com",
-			RegistryDomain: "registry.example.com:5000", CustomerRequests: 60},
+			RegistryDomain: "registry.example.com:5000", CustomerRequests: 60, LicenseWarning: 48 * time.Hour, InactiveAfter: 2 * time.Hour},
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
@@ -264,6 +266,8 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.ProxyDomain = "https://proxy.example.com" }, "proxy_domain: want a host"},
 		{func(c *config.Config) { c.RegistryDomain = "a/b" }, "registry_domain: want a host"},
 		{func(c *config.Config) { c.CustomerRequests = -1 }, "customer_requests: want a number"},
+		{func(c *config.Config) { c.LicenseWarning = 1 }, "license_warning: want at least 1m"},
+		{func(c *config.Config) { c.InactiveAfter = -1 }, "instance_inactive_after: want at least 1m"},
 		{func(c *config.Config) { c.TLS.Mode = "" }, "tls: "},
 		{func(c *config.Config) { c.TLS.Cert = "c.pem" }, "tls: cert and key need mode files"},
 		{func(c *config.Config) { c.TLS = config.TLS{Mode: config.TLSFiles, Cert: "c.pem"} }, "tls: mode files needs cert and key"},

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -26,6 +27,11 @@ type Shipping struct {
 	// ApplicationHosts lists which names accounts may give to their applications, ACCOUNT DOMAIN: the domain and the names below it. Default
 	// none: then the operator alone can do it.
 	ApplicationHosts []string `yaml:"application_hosts"`
+	// LicenseWarning is how long before its end an event tells that a licence ends. Default 336h, two weeks; 0 tells only of the end.
+	LicenseWarning time.Duration `yaml:"license_warning"`
+	// InactiveAfter is the time without a sign of it after which an event tells that an installation of a customer is inactive. Default 24h;
+	// 0 is never.
+	InactiveAfter time.Duration `yaml:"instance_inactive_after"`
 }
 
 func (s *Shipping) settings(list func(*[]string) func(string) error) []Setting {
@@ -45,6 +51,11 @@ func (s *Shipping) settings(list func(*[]string) func(string) error) []Setting {
 		{"application-hosts", "ECRIN_APPLICATION_HOSTS",
 			"comma-separated `names` that accounts may give to their applications, ACCOUNT DOMAIN: the domain and what is below it",
 			strings.Join(s.ApplicationHosts, ","), "", list(&s.ApplicationHosts)},
+		{"license-warning", "ECRIN_LICENSE_WARNING", "how long before its end an event tells about a licence, a `duration`; 0 for none",
+			s.LicenseWarning.String(), "", duration(&s.LicenseWarning)},
+		{"instance-inactive-after", "ECRIN_INSTANCE_INACTIVE_AFTER",
+			"`duration` after which an event tells that an installation of a customer was not seen; 0 for none", s.InactiveAfter.String(), "",
+			duration(&s.InactiveAfter)},
 	}
 }
 
@@ -56,6 +67,11 @@ func (s *Shipping) check(note func(key string, err error)) []vendor.HostRight {
 	}
 	if s.CustomerRequests < 0 {
 		note("customer_requests", fmt.Errorf("want a number of requests a minute, or 0, got %d", s.CustomerRequests))
+	}
+	for key, d := range map[string]time.Duration{"license_warning": s.LicenseWarning, "instance_inactive_after": s.InactiveAfter} {
+		if d != 0 && d < time.Minute {
+			note(key, fmt.Errorf("want at least 1m, or 0, got %s", d))
+		}
 	}
 	for _, d := range []struct{ key, host string }{{"proxy_domain", s.ProxyDomain}, {"registry_domain", s.RegistryDomain}} {
 		if d.host != "" && !vendor.IsDomain(d.host) {

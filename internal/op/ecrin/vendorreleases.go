@@ -147,17 +147,11 @@ func showPromotion(p meta.Promotion, c meta.Channel) ecrintypes.ReleasePromotion
 // Errors: those of vendor.Service.Promote.
 func (s *Service) PromoteRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.PromoteReleaseRequest) (
 	*ecrintypes.PromoteReleaseResponse, error) {
-	var told []event.Vendor
-	for _, of := range in.ChannelIds {
-		c, err := s.meta.Channel(ctx, at.ID, of)
-		if err != nil {
-			return nil, err
-		}
-		told = append(told, event.Vendor{Action: event.ReleasePromoted, Channel: c.Slug, Version: in.VersionLabel, Principal: by.ARN})
+	tell := func(p meta.Promotion, c meta.Channel) event.Event {
+		return s.told(at, event.Vendor{Action: event.ReleasePromoted, Channel: c.Slug, Version: p.Label, Sequence: p.Sequence, Principal: by.ARN})
 	}
-	ctx = s.telling(ctx, at, told...)
 	all, channels, err := s.vendor.Promote(ctx, at.Application, vendor.Promotion{Release: in.Sequence, Channels: in.ChannelIds,
-		Label: in.VersionLabel, Notes: in.ReleaseNotes, Required: yes(in.Required), By: by.ARN})
+		Label: in.VersionLabel, Notes: in.ReleaseNotes, Required: yes(in.Required), By: by.ARN, Tell: tell})
 	if err != nil {
 		return nil, err
 	}

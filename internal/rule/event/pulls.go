@@ -2,8 +2,8 @@ package event
 
 // The actions of events about pulls of customers. They have the detail type of the other events about what vendors ship.
 const (
-	pullDenied       VendorAction = "PULL_DENIED"
-	egressOverAmount VendorAction = "EGRESS_THRESHOLD"
+	DeniedPullAction VendorAction = "PULL_DENIED"
+	EgressAction     VendorAction = "EGRESS_THRESHOLD"
 )
 
 // DeniedPull is the first denial of a customer's pulls of an image in an hour. Members without a value are absent. It has no licence.
@@ -20,7 +20,7 @@ type DeniedPull struct {
 func PullDenied(o Origin, d DeniedPull) Event {
 	detail := object{
 		text("result", "DENIED"),
-		text("action-type", string(pullDenied)),
+		text("action-type", string(DeniedPullAction)),
 		text("application", d.Application),
 	}.optional("customer-id", d.CustomerID).optional("customer-name", d.CustomerName).optional("image", d.Image).
 		optional("error-code", d.Code).optional("request-id", d.RequestID)
@@ -41,7 +41,7 @@ type Egress struct {
 func EgressReached(o Origin, e Egress) Event {
 	detail := object{
 		text("result", succeeded),
-		text("action-type", string(egressOverAmount)),
+		text("action-type", string(EgressAction)),
 		text("application", e.Application),
 	}.optional("customer-id", e.CustomerID).optional("customer-name", e.CustomerName)
 	detail = append(detail, text("month", e.Month), count("threshold-bytes", e.Threshold), count("sent-bytes", e.Sent))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 )
@@ -12,6 +13,9 @@ import (
 func init() {
 	for what, prepare := range sweptApplicationChanges {
 		moreSweptChanges[what] = prepare
+	}
+	for what, prepare := range sweptApplicationReads {
+		sweptReads[what] = prepare
 	}
 }
 
@@ -37,6 +41,94 @@ func (s *sweeper) licensed() (meta.Application, meta.Customer) {
 	_, err = s.PutCustomerToken(s.Ctx, meta.CustomerToken{Customer: c.ID, Name: "east", Hash: s.id("t")})
 	s.Must(err)
 	return a, c
+}
+
+// told returns an event for one call of a sweep.
+func told(id string) event.Event {
+	o := event.Origin{Registry: metatest.Registry, Time: time.Now()}
+	copy(o.ID[:], id)
+	return event.VendorChanged(o, event.Vendor{Action: event.LicenseExpired, Application: "shop"})
+}
+
+// seen makes an installation for one call of a sweep.
+func (s *sweeper) seen() meta.Instance {
+	a, c := s.licensed()
+	i := meta.Instance{Application: a.ID, Customer: c.ID, ID: "east", Channel: c.Channels[0].Channel, Sequence: 1}
+	_, err := s.Store.PutInstance(s.Ctx, i, nil)
+	s.Must(err)
+	all, err := s.Store.Instances(s.Ctx, a.ID, meta.InstanceKey{}, 1)
+	s.Must(err)
+	return all[0]
+}
+
+// sweptApplicationReads are the reads of what vendors ship.
+var sweptApplicationReads = map[string]func(s *sweeper) func(context.Context) (int, error){
+	"CustomersAt": func(s *sweeper) func(context.Context) (int, error) {
+		a, _ := s.licensed()
+		return func(ctx context.Context) (int, error) {
+			all, total, err := s.Store.CustomersAt(ctx, a, false, 0, 5)
+			return len(all) + total + channelsOf(all), err
+		}
+	},
+	"CustomersNamed": func(s *sweeper) func(context.Context) (int, error) {
+		a, _ := s.licensed()
+		return func(ctx context.Context) (int, error) {
+			all, err := s.Store.CustomersNamed(ctx, a, "c", false, 5)
+			return len(all) + channelsOf(all), err
+		}
+	},
+	"OfferedCharts": func(s *sweeper) func(context.Context) (int, error) {
+		a, channels := s.application()
+		r, err := s.Store.PutRelease(s.Ctx, meta.Release{Application: a.ID, Files: []byte("x"), Charts: []meta.ReleaseChart{
+			{Name: "web", Version: "1", Path: "a"}, {Name: "web", Version: "2", Path: "b"}}})
+		s.Must(err)
+		_, err = s.Store.Promote(s.Ctx, meta.Promotion{Application: a.ID, Release: r.Sequence, Label: "1"}, channels, nil)
+		s.Must(err)
+		return func(ctx context.Context) (int, error) {
+			return length(s.Store.OfferedCharts(ctx, channels[0].ID, "web", 0, 5))
+		}
+	},
+	"Instances": func(s *sweeper) func(context.Context) (int, error) {
+		i := s.seen()
+		return func(ctx context.Context) (int, error) {
+			return length(s.Store.Instances(ctx, i.Application, meta.InstanceKey{}, 5))
+		}
+	},
+	"SilentInstances": func(s *sweeper) func(context.Context) (int, error) {
+		s.seen()
+		return func(ctx context.Context) (int, error) {
+			return length(s.Store.SilentInstances(ctx, time.Now().Add(time.Hour), 1))
+		}
+	},
+	"TurningInstances": func(s *sweeper) func(context.Context) (int, error) {
+		i := s.seen()
+		c, err := s.Store.Channel(s.Ctx, i.Application, i.Channel)
+		s.Must(err)
+		for range 2 {
+			r := s.release(meta.Application{ID: i.Application})
+			_, err = s.Store.Promote(s.Ctx, meta.Promotion{Application: i.Application, Release: r.Sequence, Label: "1"}, []meta.Channel{c}, nil)
+			s.Must(err)
+		}
+		return func(ctx context.Context) (int, error) {
+			return length(s.Store.TurningInstances(ctx, meta.InstanceKey{}, 1))
+		}
+	},
+	"LicenseEnds": func(s *sweeper) func(context.Context) (int, error) {
+		a, channels := s.application()
+		_, err := s.Store.PutCustomer(s.Ctx, meta.Customer{ID: s.id("c"), Application: a.ID, Account: a.Account, Name: "c", Sealed: []byte("x"),
+			LicenseHash: s.id("h"), Details: "{}", ExpiresAt: time.Now(), Channels: []meta.CustomerChannel{{Channel: channels[0].ID}}})
+		s.Must(err)
+		return func(ctx context.Context) (int, error) {
+			return length(s.Store.LicenseEnds(ctx, meta.ToldNothing, time.Now().Add(time.Hour), 1))
+		}
+	},
+}
+
+func channelsOf(all []meta.Customer) (n int) {
+	for _, c := range all {
+		n += len(c.Channels)
+	}
+	return n
 }
 
 // shared makes an application and an integration that is shared with all, for one call of a sweep.
@@ -100,7 +192,7 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 	"PutInstance": func(s *sweeper) func(context.Context) error {
 		a, c := s.licensed()
 		return func(ctx context.Context) error {
-			_, err := s.PutInstance(ctx, meta.Instance{Application: a.ID, Customer: c.ID, ID: "east"})
+			_, err := s.PutInstance(ctx, meta.Instance{Application: a.ID, Customer: c.ID, ID: "east"}, nil)
 			return err
 		}
 	},
@@ -141,6 +233,20 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 			return s.PutPullDenials(ctx, []meta.PullDenial{{Application: a.ID, Customer: c.ID, Image: "a/b", Region: "us-east-1", At: time.Now()}})
 		}
 	},
+	"TellLicense": func(s *sweeper) func(context.Context) error {
+		_, c := s.licensed()
+		return func(ctx context.Context) error {
+			return s.TellLicense(ctx, meta.LicenseEnd{Customer: c.ID}, meta.ToldExpired, told(s.id("e")))
+		}
+	},
+	"TellInactive": func(s *sweeper) func(context.Context) error {
+		i := s.seen()
+		return func(ctx context.Context) error { return s.TellInactive(ctx, i, told(s.id("e"))) }
+	},
+	"TellBehind": func(s *sweeper) func(context.Context) error {
+		i := meta.ToldInstance{Instance: s.seen()}
+		return func(ctx context.Context) error { return s.TellBehind(ctx, i, true, told(s.id("e"))) }
+	},
 	"PutRelease": func(s *sweeper) func(context.Context) error {
 		a, _ := s.application()
 		return func(ctx context.Context) error {
@@ -158,11 +264,11 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 	"Promote": func(s *sweeper) func(context.Context) error {
 		a, channels := s.application()
 		p := meta.Promotion{Application: a.ID, Release: s.release(a).Sequence, Label: "1"}
-		return func(ctx context.Context) error { _, err := s.Store.Promote(ctx, p, channels); return err }
+		return func(ctx context.Context) error { _, err := s.Store.Promote(ctx, p, channels, nil); return err }
 	},
 	"Demote": func(s *sweeper) func(context.Context) error {
 		a, channels := s.application()
-		_, err := s.Promote(s.Ctx, meta.Promotion{Application: a.ID, Release: s.release(a).Sequence, Label: "1"}, channels)
+		_, err := s.Promote(s.Ctx, meta.Promotion{Application: a.ID, Release: s.release(a).Sequence, Label: "1"}, channels, nil)
 		s.Must(err)
 		return func(ctx context.Context) error { _, err := s.Store.Demote(ctx, channels[0].ID, 1, false); return err }
 	},

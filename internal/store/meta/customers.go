@@ -160,7 +160,7 @@ func (t *tx) changeCustomer(c *Customer, before, now int64) error {
 		return fault.TargetChanged.New("the customer %s has been changed by another request", c.Name)
 	}
 	_, err = t.changeOne(`UPDATE customers SET name = $2, custom_id = $3, expires_at = $4, archived_at = $5, details = $6, version = $7,
-		updated_at = $8, license_sequence = license_sequence + 1 WHERE id = $1 RETURNING license_sequence`,
+		told = CASE WHEN expires_at = $4 THEN told ELSE 0 END, updated_at = $8, license_sequence = license_sequence + 1 WHERE id = $1 RETURNING license_sequence`,
 		args{c.ID, c.Name, c.CustomID, micros(c.ExpiresAt), micros(c.ArchivedAt), c.Details, c.Version, now}, &c.Sequence)
 	return err
 }

@@ -3,6 +3,8 @@ package meta
 import (
 	"context"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 )
 
 // MaxInstances limits the installations of a customer that are kept: one more replaces the one that was not seen for longest.
@@ -23,15 +25,41 @@ type Instance struct {
 	LastSeen    time.Time
 }
 
-// PutInstance stores an installation as it was seen now, and reports whether it was seen for the first time.
+// Sighted is what is new about an installation that was seen.
+type Sighted struct {
+	First bool // it was seen for the first time, and the customer has room for it
+	Ready bool // its status is ready, and was another one before
+}
+
+const (
+	readyStatus = "ready"
+	// readyEvery is the least time between two events about one installation that becomes ready: some change their status all the time.
+	readyEvery = time.Hour
+)
+
+// PutInstance stores an installation as it was seen now, with the events that tell returns for what is new; nil for none.
 //
 // Errors: fault.ObjectNotFound (the customer).
-func (s *Store) PutInstance(ctx context.Context, i Instance) (first bool, err error) {
+func (s *Store) PutInstance(ctx context.Context, i Instance, tell func(Sighted) []event.Event) (is Sighted, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		now := micros(s.now())
-		n, err := t.exec(`UPDATE instances SET cluster = $3, channel = $4, sequence = $5, kubernetes = $6, status = $7, address = $8, last_seen = $9
-			WHERE customer = $1 AND id = $2`, i.Customer, i.ID, i.Cluster, i.Channel, i.Sequence, i.Kubernetes, i.Status, i.Address, now)
-		if first = err == nil && n == 0; !first {
+		var before string
+		var ready int64
+		known, err := t.one(`SELECT status, ready_at FROM instances WHERE customer = $1 AND id = $2`, args{i.Customer, i.ID}, &before, &ready)
+		if err != nil {
+			return err
+		}
+		is = Sighted{First: !known, Ready: i.Status == readyStatus && before != readyStatus && now-ready >= readyEvery.Microseconds()}
+		if is.Ready {
+			ready = now
+		}
+		if known {
+			_, err = t.exec(`UPDATE instances SET cluster = $3, channel = $4, sequence = $5, kubernetes = $6, status = $7, address = $8,
+				last_seen = $9, inactive = 0, ready_at = $10 WHERE customer = $1 AND id = $2`, i.Customer, i.ID, i.Cluster, i.Channel, i.Sequence,
+				i.Kubernetes, i.Status, i.Address, now, ready)
+			if err == nil && tell != nil {
+				err = t.event(tell(is)...)
+			}
 			return err
 		}
 		var application string
@@ -49,16 +77,20 @@ func (s *Store) PutInstance(ctx context.Context, i Instance) (first bool, err er
 			return err
 		}
 		if count >= MaxInstances {
+			is = Sighted{} // ids without end are no news
 			if _, err := t.exec(`DELETE FROM instances WHERE customer = $1 AND last_seen = $2`, i.Customer, oldest); err != nil {
 				return err
 			}
 		}
 		_, err = t.exec(`INSERT INTO instances (application, customer, id, cluster, channel, sequence, kubernetes, status, address, first_seen,
-			last_seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)`, i.Application, i.Customer, i.ID, i.Cluster, i.Channel, i.Sequence,
-			i.Kubernetes, i.Status, i.Address, now)
+			last_seen, ready_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)`, i.Application, i.Customer, i.ID, i.Cluster, i.Channel,
+			i.Sequence, i.Kubernetes, i.Status, i.Address, now, ready)
+		if err == nil && tell != nil {
+			err = t.event(tell(is)...)
+		}
 		return err
 	})
-	return first, err
+	return is, err
 }
 
 // InstanceKey is where a page of installations begins: after this one.

@@ -136,6 +136,9 @@ var planned = map[string]string{
 	`DELETE FROM tag_history WHERE id IN (SELECT id FROM tag_history WHERE repository = $1 LIMIT $2)`: "any rows of the repository serve",
 	`SELECT id, application, name, slug, description, is_default, semver_required, archived_at, last_sequence, created_at,
 	proxy_domain, registry_domain FROM channels WHERE application = $1 AND slug = $2`: "an application has at most 100 channels",
+	`UPDATE customers SET told = $3 WHERE id = $1 AND told = $2 AND expires_at = $4`: "either index has the id",
+	`UPDATE instances SET inactive = 1 WHERE customer = $1 AND id = $2 AND inactive = 0 AND last_seen = $3`: "either index has " +
+		"customer and id",
 	meta.CollectableRecordsOf: "joins a few candidates with their rows by their keys",
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -201,7 +202,8 @@ func (s *Store) RecentImages(ctx context.Context, application string, releases i
 //
 // Errors: fault.ObjectNotFound (the release, a channel), fault.ObjectAlreadyExists (a channel offers another release with the label),
 // fault.TargetChanged (a channel asks for other labels than the given one).
-func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel) (all []Promotion, err error) {
+func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel, tell func(Promotion, Channel) event.Event) (
+	all []Promotion, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		all = all[:0]
 		n, err := t.exec(`UPDATE releases SET promoted = 1 WHERE application = $1 AND sequence = $2 AND archived_at = 0`,
@@ -250,6 +252,11 @@ func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel) (a
 				return err
 			}
 			all = append(all, one)
+			if tell != nil {
+				if err := t.event(tell(one, c)); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})

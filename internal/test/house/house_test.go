@@ -61,7 +61,7 @@ var inside = map[string]string{
 	"core/usage":       "core/jobs",
 	"core/pullthrough": "core/guard core/identity core/integration core/registry",
 	"core/guard":       "core/identity",
-	"core/vendor":      "core/guard core/identity",
+	"core/vendor":      "core/guard core/identity core/jobs",
 	"core/replication": "core/guard core/identity core/integration core/jobs core/registry",
 	"op/ecrin":         "op/ecr",
 	"deliver/connect":  "deliver/credential deliver/kube",

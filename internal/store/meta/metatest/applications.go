@@ -126,7 +126,7 @@ func testReleases(fx *Fixture) {
 	fx.Must(err)
 	by := meta.Promotion{Application: a.ID, Release: 1, Label: "1.0.0", Notes: "first", Required: true, ProxyDomain: "proxy.example.com",
 		RegistryDomain: "registry.example.com"}
-	all, err := fx.Promote(fx.Ctx, by, channels)
+	all, err := fx.Promote(fx.Ctx, by, channels, nil)
 	fx.Must(err)
 	if len(all) != 2 || all[0].Sequence != 1 || all[1].Sequence != 1 || all[1].Channel != channels[1].ID {
 		fx.Errorf("the promotions are %+v", all)
@@ -140,18 +140,18 @@ func testReleases(fx *Fixture) {
 	stable, err = fx.UpdateChannel(fx.Ctx, stable.ID, meta.ChannelChange{SemverRequired: &yes})
 	fx.Must(err)
 	again := meta.Promotion{Application: a.ID, Release: 2, Label: "1.0.0"}
-	if _, err := fx.Promote(fx.Ctx, again, []meta.Channel{stable}); !errors.Is(err, fault.ObjectAlreadyExists) {
+	if _, err := fx.Promote(fx.Ctx, again, []meta.Channel{stable}, nil); !errors.Is(err, fault.ObjectAlreadyExists) {
 		fx.Errorf("a second release with the version label: got %v", err)
 	}
-	if _, err := fx.Promote(fx.Ctx, again, channels); !errors.Is(err, fault.TargetChanged) {
+	if _, err := fx.Promote(fx.Ctx, again, channels, nil); !errors.Is(err, fault.TargetChanged) {
 		fx.Errorf("promoting to a channel that asks for other labels now: got %v, want TargetChanged", err)
 	}
 	again.Release = 9
-	if _, err := fx.Promote(fx.Ctx, again, channels); !errors.Is(err, fault.ObjectNotFound) {
+	if _, err := fx.Promote(fx.Ctx, again, channels, nil); !errors.Is(err, fault.ObjectNotFound) {
 		fx.Errorf("promoting no release: got %v", err)
 	}
 	again.Release, again.Label = 2, "1.1.0"
-	all, err = fx.Promote(fx.Ctx, again, []meta.Channel{stable})
+	all, err = fx.Promote(fx.Ctx, again, []meta.Channel{stable}, nil)
 	fx.Must(err)
 	if all[0].Sequence != 2 { // the refused promotion took no number
 		fx.Errorf("the second promotion has the sequence %d, want 2", all[0].Sequence)

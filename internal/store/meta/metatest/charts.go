@@ -23,7 +23,7 @@ func testCharts(fx *Fixture) {
 		r.Charts = []meta.ReleaseChart{chart("web", version), chart("db", "7.0.0")} // those before are replaced
 		r, err = fx.PutRelease(fx.Ctx, r)
 		fx.Must(err)
-		_, err = fx.Promote(fx.Ctx, meta.Promotion{Application: a.ID, Release: r.Sequence, Label: version}, []meta.Channel{beta})
+		_, err = fx.Promote(fx.Ctx, meta.Promotion{Application: a.ID, Release: r.Sequence, Label: version}, []meta.Channel{beta}, nil)
 		fx.Must(err)
 	}
 	_, err := fx.Demote(fx.Ctx, beta.ID, 3, false)
@@ -53,10 +53,10 @@ func testInstances(fx *Fixture) {
 	a, channels := fx.Application("shop")
 	c := fx.customer(a, "c1", channels[0])
 	put := func(id string, sequence int64) bool {
-		first, err := fx.PutInstance(fx.Ctx, meta.Instance{Application: a.ID, Customer: c.ID, ID: id, Channel: channels[0].ID,
-			Sequence: sequence})
+		is, err := fx.PutInstance(fx.Ctx, meta.Instance{Application: a.ID, Customer: c.ID, ID: id, Channel: channels[0].ID,
+			Sequence: sequence}, nil)
 		fx.Must(err)
-		return first
+		return is.First
 	}
 	if !put("east", 1) || put("east", 2) || !put("west", 1) {
 		fx.Errorf("an installation is new the first time, and only then")
@@ -74,7 +74,7 @@ func testInstances(fx *Fixture) {
 	if all, err = fx.Instances(fx.Ctx, a.ID, meta.InstanceKey{}, 1000); err != nil || len(all) > meta.MaxInstances || len(all) == 0 {
 		fx.Errorf("got %d installations, %v, want at most %d", len(all), err, meta.MaxInstances)
 	}
-	_, err = fx.PutInstance(fx.Ctx, meta.Instance{Application: a.ID, Customer: "none", ID: "x"})
+	_, err = fx.PutInstance(fx.Ctx, meta.Instance{Application: a.ID, Customer: "none", ID: "x"}, nil)
 	if !errors.Is(err, fault.ObjectNotFound) {
 		fx.Errorf("an installation of no customer: got %v", err)
 	}
@@ -86,7 +86,7 @@ func testInstances(fx *Fixture) {
 	if len(images) != 1 || images[0].Tag != "1" {
 		fx.Errorf("the images of a release: got %+v", images)
 	}
-	_, err = fx.Promote(fx.Ctx, meta.Promotion{Application: a.ID, Release: r.Sequence, Label: "1"}, channels[:1])
+	_, err = fx.Promote(fx.Ctx, meta.Promotion{Application: a.ID, Release: r.Sequence, Label: "1"}, channels[:1], nil)
 	fx.Must(err)
 	for after, want := range map[int64]int{0: 1, 1: 0} {
 		if n, err := fx.VersionsAfter(fx.Ctx, channels[0].ID, after, 0); err != nil || n != want {
