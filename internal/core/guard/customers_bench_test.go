@@ -24,7 +24,7 @@ func BenchmarkEntitlement(b *testing.B) {
 	f.must(err)
 	channels, err := f.meta.Channels(b.Context(), a.ID)
 	f.must(err)
-	_, err = f.meta.Promote(b.Context(), meta.Promotion{Application: a.ID, Release: r.Sequence, Label: "1"}, channels[:1])
+	_, err = f.meta.Promote(b.Context(), meta.Promotion{Application: a.ID, Release: r.Sequence, Label: "1"}, channels[:1], nil)
 	f.must(err)
 	for _, kind := range []struct {
 		name, rule string
