@@ -62,7 +62,7 @@ postgres: ## run the tests with PostgreSQL servers, which they start; installs P
 
 clients: ## run real clients with the real program; installs missing clients on Debian
 	tools/clients/install
-	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients ./test/deploy
+	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients ./test/deploy ./test/deliver/bundle
 
 identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing clients on Debian
 	tools/clients/install packages
