@@ -52,6 +52,7 @@ type bench struct {
 	workingKey                account             // of its root user
 	workingReady              bool                // it has what the client needs
 	caches                    caches              // ecrin as a cache of another one
+	bundles                   []*door             // ecrin that has images for bundles, and that gets them
 	say                       func(format string, a ...any)
 	note                      func(format string, a ...any) // adds a line to the report
 }
@@ -230,8 +231,8 @@ func (b *bench) content(d *door) error {
 
 func (b *bench) stop() error {
 	var errs []error
-	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked, b.secure, b.secureStatic, b.plain, b.working,
-		b.caches.cache, b.caches.far} {
+	for _, d := range append([]*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked, b.secure, b.secureStatic, b.plain, b.working,
+		b.caches.cache, b.caches.far}, b.bundles...) {
 		errs = append(errs, d.stopped())
 	}
 	for _, p := range b.engines {
@@ -245,7 +246,7 @@ func (b *bench) stop() error {
 
 // chosen returns the rows whose names match only.
 func (b *bench) chosen(only *regexp.Regexp) []row {
-	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows(), b.backgroundRows(), b.cacheRows())
+	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows(), b.backgroundRows(), b.cacheRows(), b.bundleRows())
 	return slices.DeleteFunc(all, func(r row) bool { return !only.MatchString(r.name) })
 }
 
