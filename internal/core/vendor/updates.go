@@ -2,9 +2,11 @@ package vendor
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -165,6 +167,8 @@ type Download struct {
 	Places  Places
 	Files   []rewrite.File
 	Charts  []string // names of the charts among the files
+	// Names are the names at the proxy of the registries with a port that the files name, by host: paths of images have no colon.
+	Names map[string]string
 }
 
 // Download returns a version with its files: the one with a sequence of the channel, or with 0 the newest that is offered; on a channel
@@ -212,7 +216,41 @@ func (s *Service) Download(ctx context.Context, by identity.Caller, slug, channe
 	}
 	d.Places.Proxy, d.Places.Registry = cmp.Or(d.ProxyDomain, at.Proxy), cmp.Or(d.RegistryDomain, at.Registry)
 	d.Charts = charts(d.Files)
+	if d.Names, err = s.registryNames(ctx, a, d.Files); err != nil {
+		return Download{}, err
+	}
 	return d, nil
+}
+
+// registryNames returns the names at the proxy of the registries with a port that files name: those of the integrations that are shared
+// with the application. Of two for one host, the first counts.
+func (s *Service) registryNames(ctx context.Context, a meta.Application, files []rewrite.File) (map[string]string, error) {
+	rows, err := s.meta.RegistriesFor(ctx, a.Account, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, r := range rows {
+		i, err := s.meta.IntegrationByID(ctx, r.Integration)
+		if errors.Is(err, fault.IntegrationNotFound) {
+			continue // it was deleted since
+		}
+		if err != nil {
+			return nil, err
+		}
+		var settings struct {
+			Host string `json:"host"`
+		}
+		if err := json.Unmarshal([]byte(i.Settings), &settings); err != nil {
+			return nil, fmt.Errorf("the settings of the integration %s: %w", i.Name, err)
+		}
+		host := settings.Host
+		named := func(f rewrite.File) bool { return bytes.Contains(f.Data, []byte(host)) }
+		if names[host] == "" && strings.Contains(host, ":") && slices.ContainsFunc(files, named) {
+			names[host] = i.Name
+		}
+	}
+	return names, nil
 }
 
 // charts returns the names of the charts that files of the kind HelmChart name, sorted.

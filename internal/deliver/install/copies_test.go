@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/install"
 	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
@@ -130,5 +131,26 @@ func TestP11ImagesAreCopied(t *testing.T) {
 	check()
 	if v, _ := i.Version(-1); v.Status != install.Pending || v.Label != "4.0" {
 		t.Errorf("the version is %s %s, want it pending", v.Label, v.Status)
+	}
+}
+
+// An image of a registry with a port has the name at the proxy that the vendor has for the registry: the server of updates says it.
+func TestRegistriesWithPorts(t *testing.T) {
+	t.Parallel()
+	fx := newFixture(t)
+	for _, r := range [][2]string{{"inner", "registry.invalid:5000"}, {"other", "other.invalid:5000"}, {"plain", "registry.invalid"}} {
+		fx.do("CreateIntegration", &ecrintypes.CreateIntegrationRequest{IntegrationName: r[0], Kind: "OCI", RegistryHost: r[1]},
+			new(ecrintypes.IntegrationResponse))
+		fx.do("ShareIntegration", &ecrintypes.ShareIntegrationRequest{ApplicationSlug: "shop", IntegrationName: r[0]},
+			new(ecrintypes.SharedIntegrationResponse))
+	}
+	fx.release("1.0", "registry.invalid:5000/team/app:1", false)
+	i := fx.create()
+	got := fx.read(i, 0, "rendered/this-cluster/all.yaml")
+	if want := "image: " + fx.host + "/proxy/shop/inner/team/app:1\n"; !strings.Contains(got, want) {
+		t.Errorf("there is no %q in\n%s", want, got)
+	}
+	if v, _ := i.Version(0); len(v.Registries) != 1 { // others, which the release does not name, are not said
+		t.Errorf("the names are %v", v.Registries)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // The limits of what a server of updates may send.
@@ -194,6 +195,7 @@ type Release struct {
 	Required                    bool
 	ReleasedAt                  string
 	ProxyDomain, RegistryDomain string
+	Names                       map[string]string // at the proxy, of registries with a port, by host
 }
 
 // Download returns a version of a channel; with 0 the newest.
@@ -213,6 +215,9 @@ func (s *Server) Download(ctx context.Context, channelID string, sequence int64,
 	said := func(name string) string { return printable(header.Get("X-Replicated-" + name)) }
 	r := Release{ChannelID: said("ChannelID"), ChannelName: said("ChannelName"), Label: said("VersionLabel"), ReleasedAt: said("ReleasedAt"),
 		Required: said("IsRequired") == "true", ProxyDomain: said("ReplicatedProxyDomain"), RegistryDomain: said("ReplicatedRegistryDomain")}
+	if r.Names, err = registryNames(header.Get("X-Ecrin-Registry-Names")); err != nil {
+		return Release{}, err
+	}
 	r.ChannelSequence, err = strconv.ParseInt(said("ChannelSequence"), 10, 64)
 	if err != nil || r.ChannelSequence <= 0 || sequence > 0 && r.ChannelSequence != sequence {
 		return Release{}, fmt.Errorf("the server has sent the version with the sequence %q, not %d", said("ChannelSequence"), sequence)
@@ -222,6 +227,29 @@ func (s *Server) Download(ctx context.Context, channelID string, sequence int64,
 	}
 	return r, nil
 }
+
+// registryName is the form of a name of a registry at the proxy: a part of the path of an image.
+var registryName = lazyregexp.New(`^[a-z0-9]+([._-][a-z0-9]+)*$`)
+
+// registryNames parses HOST:PORT=NAME, joined by commas.
+func registryNames(text string) (map[string]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	all := map[string]string{}
+	for one := range strings.SplitSeq(text, ",") {
+		host, name, ok := strings.Cut(one, "=")
+		if _, err := rule.ParseReference(host + "/a"); err != nil || !ok || !strings.Contains(host, ":") || len(name) > 128 ||
+			!registryName.MatchString(name) || len(all) == maxRegistries {
+			return nil, fmt.Errorf("the server of updates has sent %q as the name of a registry", printable(one))
+		}
+		all[host] = name
+	}
+	return all, nil
+}
+
+// maxRegistries is how many names of registries a server may send.
+const maxRegistries = 100
 
 // unpack returns the files of a compressed tar archive.
 //

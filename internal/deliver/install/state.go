@@ -43,22 +43,24 @@ const (
 
 // Version is a version in the history of an installation.
 type Version struct {
-	Sequence        int64      `json:"sequence"` // from 0
-	Source          Source     `json:"source"`
-	Status          Status     `json:"status"`
-	Error           string     `json:"error,omitempty"` // why it failed, or what a deployment waits for
-	ChannelID       string     `json:"channelId"`
-	ChannelName     string     `json:"channelName"`
-	ChannelSequence int64      `json:"channelSequence"`
-	Label           string     `json:"versionLabel"`
-	Required        bool       `json:"isRequired"`
-	Notes           string     `json:"releaseNotes,omitempty"`
-	ReleasedAt      string     `json:"releasedAt,omitempty"`
-	ProxyDomain     string     `json:"proxyDomain,omitempty"`
-	RegistryDomain  string     `json:"registryDomain,omitempty"`
-	CreatedAt       time.Time  `json:"createdAt"`
-	DeployedAt      *time.Time `json:"deployedAt,omitempty"` // when it was deployed first
-	Incomplete      string     `json:"incomplete,omitempty"` // why it can never be deployed
+	Sequence        int64     `json:"sequence"` // from 0
+	Source          Source    `json:"source"`
+	Status          Status    `json:"status"`
+	Error           string    `json:"error,omitempty"` // why it failed, or what a deployment waits for
+	ChannelID       string    `json:"channelId"`
+	ChannelName     string    `json:"channelName"`
+	ChannelSequence int64     `json:"channelSequence"`
+	Label           string    `json:"versionLabel"`
+	Required        bool      `json:"isRequired"`
+	Notes           string    `json:"releaseNotes,omitempty"`
+	ReleasedAt      string    `json:"releasedAt,omitempty"`
+	ProxyDomain     string    `json:"proxyDomain,omitempty"`
+	RegistryDomain  string    `json:"registryDomain,omitempty"`
+	CreatedAt       time.Time `json:"createdAt"`
+	// Registries are the names at the proxy of registries with a port, by host.
+	Registries map[string]string `json:"registries,omitempty"`
+	DeployedAt *time.Time        `json:"deployedAt,omitempty"` // when it was deployed first
+	Incomplete string            `json:"incomplete,omitempty"` // why it can never be deployed
 }
 
 // Registry is a registry of the customer, which has all images.

@@ -106,7 +106,7 @@ func (i *Installation) download(ctx context.Context, s *Server) error {
 	}
 	v.ChannelSequence, v.Required, v.ReleasedAt = r.ChannelSequence, r.Required, r.ReleasedAt
 	v.ProxyDomain, v.RegistryDomain = r.ProxyDomain, r.RegistryDomain
-	v.Label = r.Label
+	v.Label, v.Registries = r.Label, r.Names
 	return i.build(ctx, v, r.Files, func(*state) {})
 }
 
@@ -367,7 +367,7 @@ func (i *Installation) input(v Version, s state, files []rule.File, known []rewr
 	l := i.license
 	in := rewrite.Input{Slug: l.AppSlug, Files: files, Known: known, Namespace: s.Settings.Namespace, AllPrivate: s.Settings.AllPrivate,
 		InstallCharts: true,
-		Proxy:         rule.Proxy{Host: l.ProxyDomain, Vendor: v.RegistryDomain},
+		Proxy:         rule.Proxy{Host: l.ProxyDomain, Vendor: v.RegistryDomain, Names: v.Registries},
 		Installed:     rule.Proxy{Host: v.ProxyDomain, Vendor: v.RegistryDomain},
 		License:       rule.Auth{Username: "LICENSE_ID", Password: l.ID}}
 	if c := l.Channel(); c.ProxyDomain != "" {

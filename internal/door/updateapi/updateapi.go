@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +35,7 @@ const (
 const (
 	versionHeader = "X-Replicated-License-Version"
 	prefix        = "X-Replicated-"
+	namesHeader   = "X-Ecrin-Registry-Names" // of registries with a port, HOST:PORT=NAME joined by commas
 )
 
 // Serves reports whether a path is one of this package.
@@ -262,6 +265,13 @@ func (a *API) download(q request) error {
 		"ReplicatedChartNames": strings.Join(d.Charts, ","),
 	} {
 		h.Set(prefix+key, value)
+	}
+	var names []string
+	for _, host := range slices.Sorted(maps.Keys(d.Names)) {
+		names = append(names, host+"="+d.Names[host])
+	}
+	if len(names) > 0 {
+		h.Set(namesHeader, strings.Join(names, ","))
 	}
 	h.Set("Content-Type", "application/gzip")
 	h.Set("Cache-Control", "no-store")
