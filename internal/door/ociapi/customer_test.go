@@ -302,3 +302,30 @@ func TestLifecyclePoliciesLeaveEntitledImages(t *testing.T) {
 		}
 	}
 }
+
+// Customers are among those who may pull, page by page, and only for who owns the repository.
+func TestCustomersAreListedAsWhoMayPull(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.Root(t).CreateRepository(t, "shop/api")
+	for _, called := range []string{"A", "B", "C"} {
+		s.customer(t, called, `{"repositories":["shop/*"]}`)
+	}
+	s.customer(t, "None")
+	one := int32(1)
+	in := ecrintypes.ListRepositoryAccessRequest{RepositoryName: "shop/api", Permission: ecrintypes.PermissionPULL, MaxResults: &one}
+	var got []string
+	for more := true; more; more = in.NextToken != "" {
+		var out ecrintypes.ListRepositoryAccessResponse
+		s.Operator(t, "ListRepositoryAccess", in, &out)
+		for _, a := range out.Access {
+			if a.Kind == ecrintypes.AccessKindCUSTOMER {
+				got = append(got, fmt.Sprint(a.Principal[strings.LastIndexByte(a.Principal, '/')+1:], a.Allowed, a.AccountId))
+			}
+		}
+		in.NextToken = out.NextToken
+	}
+	if want := "[Atrue Btrue Ctrue Nonefalse]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}

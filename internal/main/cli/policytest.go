@@ -29,6 +29,7 @@ func (c *commands) policyTest() *cobra.Command {
     - user/intern may not push team/*
     - nobody outside 111122223333 pulls prod/*
     - nobody but role/ci pushes prod/*
+    - nobody outside 111122223333 but customers pulls shop/*
     - anyone pulls public/*
     - 444455556666:role/deploy pulls team/app
     - role/ops may ecr:BatchDeleteImage on team/app

@@ -17,6 +17,7 @@ const (
 	AccessKindANONYMOUS AccessKind = "ANONYMOUS"
 	AccessKindSTRANGER  AccessKind = "STRANGER"
 	AccessKindACCOUNT   AccessKind = "ACCOUNT"
+	AccessKindCUSTOMER  AccessKind = "CUSTOMER"
 	AccessKindUSER      AccessKind = "USER"
 	AccessKindROLE      AccessKind = "ROLE"
 )

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -61,7 +62,8 @@ type accessAfter struct {
 // ListRepositoryAccess returns who may pull from a repository, or push to it, and who may not: callers without credentials; a stranger,
 // who stands for any principal of an account that no policy names and whose own account allows it everything; the accounts that the
 // policies of the repository and its registry name, by their root users; and all users and roles, the operator those of all accounts and
-// others those of their own. Each is decided as the server decides requests, by the present policies. A principal of another account that
+// others those of their own; and customers of the vendor
+// that owns the repository. Each is decided as the server decides requests, by the present policies. A principal of another account that
 // only its own account does not allow it is delegated: that account can allow it alone.
 //
 // Errors: fault.InvalidParameter (the token), fault.RepositoryNotFound.
@@ -84,6 +86,9 @@ func (s *Service) ListRepositoryAccess(ctx context.Context, _ identity.Caller, a
 			return true, nil
 		}
 		one.Kind, one.AccountId = p.Kind, p.Account
+		if p.Kind == ecrintypes.AccessKindCUSTOMER { // which belongs to no account
+			one.AccountId = ""
+		}
 		out.Access, after = append(out.Access, one), p
 		return true, err
 	}}
@@ -129,6 +134,17 @@ func (l accessList) walk(ctx context.Context, at Reached) error {
 		if at.own != (name.Account{}) && a != at.own {
 			continue
 		}
+		if a == at.ask.Owner.Account() {
+			from := ""
+			if begun && l.after.Kind == ecrintypes.AccessKindCUSTOMER {
+				from = l.after.Name
+			}
+			if !begun || l.after.Kind <= ecrintypes.AccessKindCUSTOMER { // ACCOUNT < CUSTOMER < ROLE < USER
+				if more, err := l.customers(ctx, a, from); err != nil || !more {
+					return err
+				}
+			}
+		}
 		for _, kind := range []struct {
 			is  meta.EntityKind
 			api ecrintypes.AccessKind
@@ -136,7 +152,7 @@ func (l accessList) walk(ctx context.Context, at Reached) error {
 			from := ""
 			if begun && l.after.Kind == kind.api {
 				from = l.after.Name
-			} else if begun && l.after.Kind > kind.api { // ACCOUNT < ROLE < USER
+			} else if begun && l.after.Kind > kind.api {
 				continue
 			}
 			if more, err := l.entities(ctx, a, kind.is, kind.api, from); err != nil || !more {
@@ -184,6 +200,44 @@ func (l accessList) accounts(ctx context.Context, at Reached) (all []name.Accoun
 	}
 	slices.SortFunc(all, func(a, b name.Account) int { return cmp.Compare(a.String(), b.String()) })
 	return all, named, nil
+}
+
+// customers lists the customers of the applications of an account, after the one with the given name.
+func (l accessList) customers(ctx context.Context, account name.Account, after string) (more bool, err error) {
+	const page = 100
+	all, err := l.s.meta.Applications(ctx, account)
+	if err != nil {
+		return false, err
+	}
+	slices.SortFunc(all, func(a, b meta.Application) int { return cmp.Compare(a.Slug, b.Slug) })
+	slug, key, _ := strings.Cut(after, "\n")
+	called, id, _ := strings.Cut(key, "\n")
+	for _, a := range all {
+		if a.Slug < slug {
+			continue
+		}
+		from := meta.CustomerKey{}
+		if a.Slug == slug {
+			from = meta.CustomerKey{Name: called, ID: id}
+		}
+		for {
+			list, err := l.s.meta.Customers(ctx, a, from, false, page)
+			if err != nil {
+				return false, err
+			}
+			for _, c := range list {
+				from = meta.CustomerKey{Name: c.Name, ID: c.ID}
+				at := accessAfter{account.String(), ecrintypes.AccessKindCUSTOMER, a.Slug + "\n" + c.Name + "\n" + c.ID}
+				if more, err := l.add(at, meta.CustomerARN(account, a.Slug, c.ID)); err != nil || !more {
+					return false, err
+				}
+			}
+			if len(list) < page {
+				break
+			}
+		}
+	}
+	return true, nil
 }
 
 func (l accessList) entities(ctx context.Context, a name.Account, kind meta.EntityKind, api ecrintypes.AccessKind, after string) (

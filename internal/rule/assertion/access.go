@@ -29,6 +29,7 @@ type Test struct {
 	Subject Subject
 	Who     string         // ARN, an account's 12 digits, or * for a caller without credentials
 	But     []string       // principals, as Who
+	Buyers  bool           // of Nobody: customers of the vendor that owns the images do not count
 	Outside []name.Account // of Nobody: only principals of other accounts count; none for all principals
 	Allowed bool           // that the subject may; false: that it may not. Of Nobody always false
 	Actions []string       // of which all are meant
@@ -157,7 +158,7 @@ func (t *Test) subject(text string, home name.Account) (err error) {
 	return err
 }
 
-// nobody reads what follows nobody: "outside ACCOUNT, ACCOUNT" and "but PRINCIPAL, PRINCIPAL".
+// nobody reads what follows nobody: "outside ACCOUNT, ACCOUNT" and "but PRINCIPAL, PRINCIPAL", where customers is one of those.
 func (t *Test) nobody(rest string, home name.Account) error {
 	outside, but := "", ""
 	switch {
@@ -177,6 +178,10 @@ func (t *Test) nobody(rest string, home name.Account) error {
 		t.Outside = append(t.Outside, a)
 	}
 	for _, one := range list(but) {
+		if one == "customers" {
+			t.Buyers = true
+			continue
+		}
 		who, err := principal(one, home)
 		if err != nil {
 			return err

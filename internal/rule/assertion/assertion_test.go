@@ -76,6 +76,7 @@ func (*world) Access(_ context.Context, _, _ string, p ecrintypes.Permission, ea
 		{Principal: "*", Kind: ecrintypes.AccessKindANONYMOUS, Allowed: pull}, {Principal: "STRANGER", Kind: ecrintypes.AccessKindSTRANGER,
 			Allowed: pull},
 		{Principal: "arn:aws:iam::111122223333:role/a", Kind: ecrintypes.AccessKindROLE, AccountId: "111122223333", Allowed: true},
+		{Principal: "arn:aws:ecrin::111122223333:customer/shop/x", Kind: ecrintypes.AccessKindCUSTOMER, Allowed: pull},
 		{Principal: "arn:aws:iam::444455556666:role/b", Kind: ecrintypes.AccessKindROLE, AccountId: "444455556666", Delegated: true},
 	} {
 		if !each(a) {
@@ -119,6 +120,8 @@ func TestCheck(t *testing.T) {
 		{"nobody outside 111122223333 pushes team/app", false, 1, "as soon as its own account allows it"},
 		{"nobody outside 111122223333, 444455556666 pushes team/app", true, 1, ""},
 		{"nobody but role/a, 444455556666 pushes team/app", true, 1, ""},
+		{"nobody but role/a, 444455556666, anonymous, customers pulls team/app", false, 1, "team/app: "},
+		{"nobody outside 111122223333 pulls team/app", false, 1, ""},
 	} {
 		test, err := assertion.Parse(c.text, home.Account)
 		if err != nil {

@@ -140,6 +140,9 @@ func (r *Result) image(ctx context.Context, w World, repository, tag string) err
 		return fmt.Errorf("anyone and nobody are tested for pulls and pushes only")
 	}
 	return w.Access(ctx, repository, tag, p, func(a ecrintypes.RepositoryAccess) bool {
+		if r.Buyers && a.Kind == ecrintypes.AccessKindCUSTOMER {
+			return true
+		}
 		if (a.Allowed || a.Delegated) && !r.excepts(a.Principal, a.AccountId) {
 			r.fail("%s: %s", Image{repository, tag}, reason(a))
 		}
