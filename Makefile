@@ -12,7 +12,7 @@ SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(bu
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app
 
-.PHONY: build demo demo-vendor image packages check test fast servers postgres clients identity kubernetes slow bench nightly fuzz mutate generate
+.PHONY: build demo demo-vendor demo-release image packages check test fast servers postgres clients identity kubernetes slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -25,6 +25,9 @@ demo: ## start a registry, push and pull a real image (IMAGE=path for another on
 
 demo-vendor: ## walk through what a vendor and a customer do: two releases, a private registry, installation, update; prints each command
 	@tools/elapsed 'the walk-through of a vendor' $(GO) test -count=1 -v ./internal/main/cli -run TestVendorWalkthrough
+
+demo-release: ## walk through what a platform does before a deployment: policy of another account, region, build; prints each command
+	@tools/elapsed 'the walk-through of an application' $(GO) test -count=1 -v ./internal/main/cli -run TestReleaseWalkthrough
 
 # The image and the packages are written to DIST.
 DIST ?= dist
@@ -63,6 +66,7 @@ postgres: ## run the tests with PostgreSQL servers, which they start; installs P
 clients: ## run real clients with the real program; installs missing clients on Debian
 	tools/clients/install
 	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients ./test/deploy ./test/deliver/bundle
+	tools/elapsed 'builds by buildah' $(GO) test -count=1 -timeout 10m ./internal/main/cli -run 'TestR7Build|TestReleaseWalkthrough'
 
 identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing clients on Debian
 	tools/clients/install packages

@@ -19,8 +19,9 @@ var programs = []string{"aws", "bin/ecrin", "buildah", "cosign", "crane", "ctr",
 // mentions are code spans that begin like a command and are none, with the reason.
 var mentions = map[string]string{
 	"docker save": "the name of a format", "make demo": "the name of a target", "make demo IMAGE=path": "an option of a target",
-	"make demo-vendor": "the name of a target, whose commands TestVendorWalkthrough runs",
-	"make test":        "the name of a target", "make bench": "the name of a target",
+	"make demo-vendor":  "the name of a target, whose commands TestVendorWalkthrough runs",
+	"make demo-release": "the name of a target, whose commands TestReleaseWalkthrough runs",
+	"make test":         "the name of a target", "make bench": "the name of a target",
 	"aws iam create-open-id-connect-provider": "the name of an operation; its arguments are those of an identity provider",
 }
 

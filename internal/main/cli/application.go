@@ -22,7 +22,7 @@ them are built from the repository, and which run images of others.`,
 		Example: "  ecrin application init --from docker-compose.yml --repo org/shop\n  ecrin application validate\n" +
 			"  ecrin application create --cluster staging\n  ecrin application deploy preview --cluster staging"}
 	cmd.AddCommand(c.applicationInit(), c.applicationValidate(), c.applicationCreate(), c.applicationReplicate(),
-		c.applicationDeploy())
+		c.applicationBuild(), c.applicationDeploy(), c.applicationRegistry())
 	return cmd
 }
 

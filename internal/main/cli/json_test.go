@@ -146,6 +146,8 @@ func TestAnswersAreJSON(t *testing.T) {
 	writeFile(t, filepath.Join(found["application"], "compose.yaml"), "services: {vote: {build: vote}, redis: {image: redis:7}}\n")
 	found["pod"] = filepath.Join(dir, "pod.yaml")
 	writeFile(t, found["pod"], "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: '"+found["host"]+"/team/app:2.0'}]}\n")
+	found["ecrhost"] = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
+	writeFile(t, filepath.Join(found["application"], "vote", "Dockerfile"), "FROM scratch\n")
 	found["podapplication"] = filepath.Join(dir, "deployed")
 	writeFile(t, filepath.Join(found["podapplication"], ".release", "application_template.yaml"),
 		"app: shop\nenvironment_templates: [{name: ephemeral}]\nservices: [{name: web, image: '"+found["host"]+"/team/app:2.0'}]\n")
@@ -181,7 +183,9 @@ func TestAnswersAreJSON(t *testing.T) {
 		"import $exported --key $bundlepub --to $host --dry-run --receipts $receipts",
 		"explain pull $host/team/app:1.0 --platform linux/amd64 --docker-config $docker", "token list", "token revoke --all",
 		"image copy team/app:1.0 team/app:2.0", "preflight $pod",
+		"cloud add aws2 --region eu-west-1 --access-key-id AKIAAAAAAAAAAAAAAAAA --secret-file $secret",
 		"cluster add c0 --region eu-west-1 --principal 000000000000", "application create $application --cluster c0",
+		"application build vote $application --cluster c0 --dry-run --commit 1", "application registry add $ecrhost --cloud aws2",
 		"application deploy preview $podapplication --cluster c0 --region us-east-1",
 		"application replicate team/app:2.0 --to eu-west-1", "cluster delete c0", "repository deleted | repositoryId",
 		"repository restore $repositoryId --as app-of-may",

@@ -182,6 +182,14 @@ func (s *Server) NewAccount(t testing.TB, id string) Account {
 	return s.account(out.AccessKey)
 }
 
+// Existing returns the root user of an account that exists.
+func (s *Server) Existing(t testing.TB, id string) Account {
+	t.Helper()
+	var out ecrintypes.GetAccountCredentialsResponse
+	s.Operator(t, "GetAccountCredentials", ecrintypes.GetAccountCredentialsRequest{AccountId: id}, &out)
+	return s.account(out.AccessKey)
+}
+
 func (s *Server) account(k ecrintypes.AccessKey) Account {
 	return Account{ID: k.AccountId, KeyID: k.AccessKeyId, Secret: k.SecretAccessKey, Region: s.Running.Region, server: s}
 }

@@ -67,7 +67,7 @@ var inside = map[string]string{
 	"deliver/connect":  "deliver/credential deliver/kube",
 	"deliver/install":  "deliver/credential deliver/kube deliver/rewrite",
 	"deliver/kube":     "deliver/credential",
-	"deliver/release":  "deliver/kube deliver/rewrite",
+	"deliver/release":  "deliver/credential deliver/kube deliver/rewrite",
 	"deliver/rancher":  "deliver/credential",
 	"deliver/rewrite":  "deliver/credential",
 	"door/ociapi":      "door/web",
