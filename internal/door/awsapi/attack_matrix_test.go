@@ -90,6 +90,7 @@ func samples(key string) map[string]any {
 		"ExplainLicense.image": "victim.example.com/victim:1", "issuer": "https://issuer.invalid", "keys": `{"keys":[]}`,
 		"applicationSlug": "victim", "CreateApplication.applicationName": "New", "channelId": "stable", "channelName": "new", "sequence": 1,
 		"files": []any{map[string]any{"path": "a.yaml", "content": "a: 1"}}, "channelIds": []any{"stable"}, "channelSequence": 1,
+		"distribution": "kind", "kubernetesVersion": "1.35", "passed": true,
 		"documentType": "statement", "documentDigest": "sha256:" + strings.Repeat("a", 64),
 		"customerName": "new", "customerId": "victim", "tokenName": "victim", "CreateCustomerToken.tokenName": "new",
 		"repositories": []any{"*"}, "entitlementId": "victim", "bytes": 1 << 30, "host": "images.victim.example",

@@ -315,6 +315,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DemoteRelease", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.DemoteReleaseRequest], (*ecrin.Service).DemoteRelease),
 	ecrinOp("ListPromotions", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.ListPromotionsRequest],
 		(*ecrin.Service).ListPromotions),
+	ecrinOp("PutReleaseCompatibility", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.PutReleaseCompatibilityRequest],
+		(*ecrin.Service).PutReleaseCompatibility),
 	ecrinOp("ListInstances", guard.ForPolicies, ecrin.OnInstances, (*ecrin.Service).ListInstances),
 	ecrinOp("ListPulls", guard.ForPolicies, ecrin.OnPulls[*ecrintypes.ListPullsRequest], (*ecrin.Service).ListPulls),
 	ecrinOp("ListEgress", guard.ForPolicies, ecrin.OnPulls[*ecrintypes.ListEgressRequest], (*ecrin.Service).ListEgress),

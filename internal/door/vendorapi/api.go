@@ -115,7 +115,7 @@ type row struct {
 }
 
 // rows are all requests that are served.
-var rows = slices.Concat(applicationRows, releaseRows, customerRows, registryRows, notificationRows)
+var rows = slices.Concat(applicationRows, releaseRows, customerRows, pullRows, registryRows, notificationRows, clusterRows)
 
 // match returns the parts of a path that the row names, and whether the path is its.
 func (o row) match(path string) (at map[string]string, ok bool) {

@@ -55,8 +55,8 @@ type registry struct {
 	Slug       string     `json:"slug"`
 	AuthType   string     `json:"authType"`
 	Username   string     `json:"username"`
-	AppIDs     []string   `json:"appIds"` // none for all applications
-	LastUsedAt *time.Time `json:"lastUsedAt"`
+	AppIDs     []string   `json:"appIds"`     // none for all applications
+	LastUsedAt *time.Time `json:"lastUsedAt"` // in the answer about one registry alone
 	LastError  string     `json:"lastError"`
 }
 
@@ -351,6 +351,9 @@ func (x *request) registry(key string) (registry, error) {
 func getRegistry(x *request) (answer, error) {
 	one, err := x.registry(x.at["registry"])
 	if err != nil {
+		return answer{}, err
+	}
+	if err := x.setLastUse(&one); err != nil {
 		return answer{}, err
 	}
 	return ok(map[string]any{"external_registry": one})

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -17,29 +18,65 @@ var releaseRows = []row{
 	{method: "GET", path: "app/{app}/release/{sequence}", serve: getRelease},
 	{method: "PUT", path: "app/{app}/release/{sequence}", serve: updateRelease, large: true},
 	{method: "POST", path: "app/{app}/release/{sequence}/promote", serve: promoteRelease},
+	{method: "POST", path: "app/{app}/release/{sequence}/compatibility", serve: reportCompatibility},
+	{method: "POST", path: "app/{app}/installer", serve: refuseInstaller},
 	{method: "POST", path: "app/{app}/channel/{channel}/release/{sequence}/demote", serve: demoteRelease(false)},
 	{method: "POST", path: "app/{app}/channel/{channel}/release/{sequence}/undemote", serve: demoteRelease(true)},
 }
 
 type release struct {
-	AppID         string    `json:"appId"`
-	Sequence      int64     `json:"sequence"`
-	Spec          string    `json:"spec"`
-	Created       time.Time `json:"created"`
-	CreatedAt     time.Time `json:"createdAt"`
-	EditedAt      time.Time `json:"editedAt"`
-	ReleaseNotes  string    `json:"releaseNotes"`
-	IsArchived    bool      `json:"isArchived"`
-	IsHelmOnly    bool      `json:"isHelmOnly"`
-	NotEditable   bool      `json:"isReleaseNotEditable"`
-	Channels      []channel `json:"channels"` // that offer it as their newest version
-	Charts        []any     `json:"charts"`
-	Compatibility []any     `json:"compatibilityResults"`
+	AppID        string    `json:"appId"`
+	Sequence     int64     `json:"sequence"`
+	Spec         string    `json:"spec"`
+	Created      time.Time `json:"created"`
+	CreatedAt    time.Time `json:"createdAt"`
+	EditedAt     time.Time `json:"editedAt"`
+	ReleaseNotes string    `json:"releaseNotes"`
+	IsArchived   bool      `json:"isArchived"`
+	IsHelmOnly   bool      `json:"isHelmOnly"`
+	NotEditable  bool      `json:"isReleaseNotEditable"`
+	Channels     []channel `json:"channels"` // that offer it as their newest version
+
+	Charts        []releaseChart  `json:"charts"`
+	Compatibility []compatibility `json:"compatibilityResults"` // in the answer about one release alone
+}
+
+// releaseChart is a packed chart among the files. It can be pulled as soon as the release is made.
+type releaseChart struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Status  string `json:"status"`
+	Error   string `json:"error"`
+}
+
+// compatibility is what was found out about a release on a distribution and version of Kubernetes.
+type compatibility struct {
+	Distribution string     `json:"distribution"`
+	Version      string     `json:"version"`
+	SuccessAt    *time.Time `json:"successAt"`
+	SuccessNotes string     `json:"successNotes"`
+	FailureAt    *time.Time `json:"failureAt"`
+	FailureNotes string     `json:"failureNotes"`
+}
+
+func compatibilityOf(c ecrintypes.ReleaseCompatibility) compatibility {
+	out := compatibility{Distribution: c.Distribution, Version: c.KubernetesVersion, SuccessNotes: c.SuccessNotes,
+		FailureNotes: c.FailureNotes}
+	if c.SucceededAt != nil {
+		out.SuccessAt = &c.SucceededAt.Time
+	}
+	if c.FailedAt != nil {
+		out.FailureAt = &c.FailedAt.Time
+	}
+	return out
 }
 
 func (x *request) releaseOf(r ecrintypes.VendorRelease, channels []ecrintypes.VendorChannel) release {
 	out := release{AppID: x.at["app"], Sequence: r.Sequence, Created: r.CreatedAt.Time, CreatedAt: r.CreatedAt.Time, EditedAt: r.EditedAt.Time,
-		NotEditable: r.Promoted, Channels: []channel{}, Charts: []any{}, Compatibility: []any{}}
+		NotEditable: r.Promoted, Channels: []channel{}, Charts: []releaseChart{}, Compatibility: []compatibility{}}
+	for _, c := range r.Charts {
+		out.Charts = append(out.Charts, releaseChart{Name: c.ChartName, Version: c.ChartVersion, Status: "pushed"})
+	}
 	for _, c := range channels {
 		if valueOf(c.CurrentRelease) == r.Sequence {
 			out.Channels = append(out.Channels, channelOf(x.at["app"], c))
@@ -131,6 +168,9 @@ func getRelease(x *request) (answer, error) {
 		return answer{}, err
 	}
 	one := x.releaseOf(found.Release, channels)
+	for _, c := range found.Compatibility {
+		one.Compatibility = append(one.Compatibility, compatibilityOf(c))
+	}
 	if one.Spec, err = writeSpec(found.Files); err != nil {
 		return answer{}, err
 	}
@@ -209,4 +249,50 @@ func demoteRelease(again bool) func(*request) (answer, error) {
 		}
 		return ok(map[string]any{"release": channelReleaseOf(changed.Promotion, changed.Promotion.ChannelSlug)})
 	}
+}
+
+// reportCompatibility stores that the release works on a kind of cluster, or that it does not.
+func reportCompatibility(x *request) (answer, error) {
+	var in compatibility
+	if err := x.decode(&in); err != nil {
+		return answer{}, err
+	}
+	slug, err := x.slug()
+	if err != nil {
+		return answer{}, err
+	}
+	sequence, err := x.sequence()
+	if err != nil {
+		return answer{}, err
+	}
+	var stored *ecrintypes.PutReleaseCompatibilityResponse
+	for _, result := range []struct {
+		passed bool
+		at     *time.Time
+		notes  string
+	}{{true, in.SuccessAt, in.SuccessNotes}, {false, in.FailureAt, in.FailureNotes}} {
+		if result.at == nil {
+			continue
+		}
+		if stored, err = do[ecrintypes.PutReleaseCompatibilityResponse](x, "PutReleaseCompatibility", &ecrintypes.PutReleaseCompatibilityRequest{
+			ApplicationSlug: slug, Sequence: sequence, Distribution: in.Distribution, KubernetesVersion: in.Version, Passed: result.passed,
+			TestedAt: awswire.At(*result.at), Notes: result.notes}); err != nil {
+			return answer{}, err
+		}
+	}
+	if stored == nil {
+		return answer{}, fault.InvalidParameter.New("successAt or failureAt must be specified")
+	}
+	return answer{status: http.StatusCreated, body: map[string]any{"compatibilityResult": compatibilityOf(stored.Compatibility)}}, nil
+}
+
+// refuseInstaller refuses the specification of an installer that makes clusters: nothing here would carry it out.
+//
+// Errors: fault.UnsupportedOperation.
+func refuseInstaller(x *request) (answer, error) {
+	if _, err := x.slug(); err != nil {
+		return answer{}, err
+	}
+	return answer{}, fault.UnsupportedOperation.New("this server keeps no specifications of installers that make clusters, and would not " +
+		"carry them out: releases are installed into clusters that exist, or into k3s, by ecrin install")
 }

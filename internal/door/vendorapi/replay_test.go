@@ -242,6 +242,28 @@ func TestRecordedCallsOfVendors(t *testing.T) {
 			{"POST", "/v3/app/$APP/channel/$UNSTABLE/release/1/demote", "", 200, members{"release": members{"isDemoted": true}}},
 			{"GET", "/v3/app/$APP/channel/$UNSTABLE", "", 200, members{"channel": members{"releaseSequence": 0.0}}},
 			{"POST", "/v3/app/$APP/channel/$UNSTABLE/release/1/undemote", "", 200, members{"release": members{"isDemoted": false}}}},
+		"results of a release on clusters": {{"POST", "/v3/app/$APP/release", spec, 201, members{"release": members{"charts": []any{},
+			"compatibilityResults": []any{}}}},
+			{"POST", "/v3/app/$APP/release/1/compatibility", `{"distribution":"kind","version":"1.35.0","successAt":"2026-11-29T06:00:00.000Z",` +
+				`"successNotes":"all ready"}`, 201, nil},
+			{"POST", "/v3/app/$APP/release/1/compatibility", `{"distribution":"eks","version":"1.34","failureAt":"2026-11-29T07:00:00.000Z",` +
+				`"failureNotes":"no volume"}`, 201, nil},
+			{"POST", "/v3/app/$APP/release/1/compatibility", `{"distribution":"kind","version":"1.35.0","failureAt":"2026-11-29T08:00:00.000Z"}`,
+				201, nil},
+			{"GET", "/v3/app/$APP/release/1", "", 200, members{"release": members{"compatibilityResults": []any{
+				members{"distribution": "eks", "version": "1.34", "successAt": nil, "failureAt": "2026-11-29T07:00:00Z", "failureNotes": "no volume"},
+				members{"distribution": "kind", "version": "1.35.0", "successAt": "2026-11-29T06:00:00Z", "successNotes": "all ready",
+					"failureAt": "2026-11-29T08:00:00Z", "failureNotes": ""}}}}},
+			{"POST", "/v3/app/$APP/release/2/compatibility", `{"distribution":"kind","version":"1","successAt":"2026-11-29T06:00:00Z"}`, 404, nil},
+			{"POST", "/v3/app/$APP/release/1/compatibility", `{"distribution":"kind","version":"1"}`, 400, nil},
+			{"POST", "/v3/app/$APP/release/1/compatibility", `{"distribution":"kind","version":"1","successAt":"2026-11-29T06:00:00Z",` +
+				`"successNotes":"\u0000"}`, 400, nil},
+			{"POST", "/v3/app/$APP/release/1/compatibility", `{"distribution":"","version":"1","successAt":"2026-11-29T06:00:00Z"}`, 400, nil},
+			{"PUT", "/v3/app/$APP/release/1", spec, 200, nil},
+			{"GET", "/v3/app/$APP/release/1", "", 200, members{"release": members{"compatibilityResults": []any{}}}}},
+		"installers": {{"POST", "/v3/app/$APP/installer", `{"yaml":"kind: Installer"}`, 404, members{"error": members{
+			"code": "UnsupportedOperation", "message": term{"ecrin install"}}}}},
+		"clusters": {{"GET", "/v3/app/$APP/cluster-usage", "", 200, members{"clusterUsageDetails": []any{}}}},
 		"customers": {
 			{"POST", "/v3/customer", `{"name":"Big","email":"it@big.example","app_id":"$APP","channels":[{"channel_id":"$STABLE",` +
 				`"pinned_channel_sequence":null,"is_default_for_customer":true}],"type":"trial","expires_at":"2027-12-31T00:00:00Z",` +
@@ -276,7 +298,8 @@ func TestRecordedCallsOfVendors(t *testing.T) {
 		"external registry of Docker Hub by token": {added("dockerhub", "index.docker.io", "token-test", "token", "test")},
 		"external registry of ECR": {added("ecr", "0000000000.dkr.ecr.us-east-2.amazonaws.com", "ecr-test-registry", "accesskey", "test"),
 			{"GET", "/v3/external_registry/ecr-test-registry", "", 200, members{"external_registry": members{"provider": "ecr",
-				"endpoint": "0000000000.dkr.ecr.us-east-2.amazonaws.com", "authType": "accesskey", "username": "test"}}}},
+				"endpoint": "0000000000.dkr.ecr.us-east-2.amazonaws.com", "authType": "accesskey", "username": "test"}}},
+			{"GET", "/v3/external_registry/logs?endpoint=ecr-test-registry", "", 200, members{"logs": []any{}}}},
 		"external registry of GCR":            {added("gcr", "gcr.io", "gcr-test-registry", "serviceaccount", "_json_key")},
 		"external registry of GAR":            {added("gar", "pkg.dev", "gar-serviceaccount-test", "serviceaccount", "_json_key")},
 		"external registry of GAR by a token": {added("gar", "pkg.dev", "gar-accesstoken-test", "token", "oauth2accesstoken")},

@@ -527,6 +527,12 @@ func (v *PutRancherRegistryRequest) GetAccountId() string { return v.AccountId }
 // GetEnvironmentName returns the member environmentName, or "" if it is absent.
 func (v *PutRancherRegistryRequest) GetEnvironmentName() string { return v.EnvironmentName }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutReleaseCompatibilityRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *PutReleaseCompatibilityRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutRepositoryProtectionRequest) GetRegistryId() string { return v.RegistryId }
 

@@ -25,6 +25,7 @@ var OperationNames = []string{
 	"ListReleases",
 	"PromoteRelease",
 	"DemoteRelease",
+	"PutReleaseCompatibility",
 	"ListInstances",
 	"ListPulls",
 	"ListEgress",
@@ -233,6 +234,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
 		Input:  func() awswire.Input { return new(DemoteReleaseRequest) },
 		Output: func() any { return new(DemoteReleaseResponse) },
+	},
+	"PutReleaseCompatibility": {
+		Name:   "PutReleaseCompatibility",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException", "LimitExceededException"},
+		Input:  func() awswire.Input { return new(PutReleaseCompatibilityRequest) },
+		Output: func() any { return new(PutReleaseCompatibilityResponse) },
 	},
 	"ListInstances": {
 		Name:   "ListInstances",

@@ -23,6 +23,7 @@ var (
 	ruleClusterIssuer          = &awswire.StringRule{Min: 1, Max: 512}
 	ruleClusterPrincipal       = &awswire.StringRule{Min: 12, Max: 2048}
 	ruleClusterState           = &awswire.StringRule{Enum: []string{"ADDED", "CONNECTED"}}
+	ruleCompatibilityNotes     = &awswire.StringRule{Max: 4096}
 	ruleConfigTargetList       = awswire.SizeRule{Max: 100}
 	ruleConfigText             = &awswire.StringRule{Min: 1, Max: 16384}
 	ruleContextEntryList       = awswire.SizeRule{Max: 50}
@@ -70,6 +71,7 @@ var (
 	ruleJobId                  = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleJobKind                = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}
 	ruleJobState               = &awswire.StringRule{Enum: []string{"QUEUED", "RUNNING", "DONE", "FAILED", "CANCELED"}}
+	ruleKubernetesWord         = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[A-Za-z0-9][A-Za-z0-9 ._+-]*`)}
 	ruleLabelTerm              = &awswire.StringRule{Min: 1, Max: 1281}
 	ruleLabelTermList          = awswire.SizeRule{Min: 1, Max: 10}
 	ruleLicenseFieldList       = awswire.SizeRule{Max: 100}

@@ -674,8 +674,9 @@ type DescribeReleaseRequest struct {
 
 // DescribeReleaseResponse is the answer of DescribeRelease.
 type DescribeReleaseResponse struct {
-	Release VendorRelease `json:"release"` // required
-	Files   []ReleaseFile `json:"files"`   // required, 1 to 1000 elements
+	Release       VendorRelease          `json:"release"` // required
+	Files         []ReleaseFile          `json:"files"`   // required, 1 to 1000 elements
+	Compatibility []ReleaseCompatibility `json:"compatibility,omitzero"`
 }
 
 // DescribeRuntimesRequest is the request of DescribeRuntimes.
@@ -1781,6 +1782,23 @@ type PutRancherRegistryRequest struct {
 	Description       string `json:"description,omitzero"`       // at most 255 characters
 }
 
+// PutReleaseCompatibilityRequest is the request of PutReleaseCompatibility.
+type PutReleaseCompatibilityRequest struct {
+	Sequence          int64         `json:"sequence"`          // required, at least 1
+	Distribution      string        `json:"distribution"`      // required, 1 to 64 characters
+	KubernetesVersion string        `json:"kubernetesVersion"` // required, 1 to 64 characters
+	Passed            bool          `json:"passed"`            // required
+	TestedAt          *awswire.Time `json:"testedAt,omitzero"`
+	Notes             string        `json:"notes,omitzero"` // at most 4096 characters
+	AccountId         string        `json:"accountId,omitzero"`
+	ApplicationSlug   string        `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// PutReleaseCompatibilityResponse is the answer of PutReleaseCompatibility.
+type PutReleaseCompatibilityResponse struct {
+	Compatibility ReleaseCompatibility `json:"compatibility"` // required
+}
+
 // PutRepositoryProtectionRequest is the request of PutRepositoryProtection.
 type PutRepositoryProtectionRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
@@ -1910,6 +1928,26 @@ type RedeliverWebhookRequest struct {
 
 // RedeliverWebhookResponse is the answer of RedeliverWebhook.
 type RedeliverWebhookResponse struct {
+}
+
+// ReleaseChart is a part of requests or answers.
+type ReleaseChart struct {
+	ChartName    string `json:"chartName"`    // required
+	ChartVersion string `json:"chartVersion"` // required
+	Path         string `json:"path"`         // required
+	Signed       bool   `json:"signed"`       // required
+}
+
+// ReleaseCompatibility is a part of requests or answers.
+type ReleaseCompatibility struct {
+	Distribution      string        `json:"distribution"`      // required, 1 to 64 characters
+	KubernetesVersion string        `json:"kubernetesVersion"` // required, 1 to 64 characters
+	SucceededAt       *awswire.Time `json:"succeededAt,omitzero"`
+	SuccessNotes      string        `json:"successNotes,omitzero"` // at most 4096 characters
+	FailedAt          *awswire.Time `json:"failedAt,omitzero"`
+	FailureNotes      string        `json:"failureNotes,omitzero"` // at most 4096 characters
+	ReportedAt        awswire.Time  `json:"reportedAt"`            // required
+	ReportedBy        string        `json:"reportedBy,omitzero"`
 }
 
 // ReleaseFile is a part of requests or answers.
@@ -2485,12 +2523,13 @@ type VendorInstance struct {
 
 // VendorRelease is a part of requests or answers.
 type VendorRelease struct {
-	Sequence  int64        `json:"sequence"`  // required, at least 1
-	Bytes     int64        `json:"bytes"`     // required
-	Promoted  bool         `json:"promoted"`  // required
-	CreatedAt awswire.Time `json:"createdAt"` // required
-	EditedAt  awswire.Time `json:"editedAt"`  // required
-	CreatedBy string       `json:"createdBy,omitzero"`
+	Sequence  int64          `json:"sequence"`  // required, at least 1
+	Bytes     int64          `json:"bytes"`     // required
+	Promoted  bool           `json:"promoted"`  // required
+	CreatedAt awswire.Time   `json:"createdAt"` // required
+	EditedAt  awswire.Time   `json:"editedAt"`  // required
+	CreatedBy string         `json:"createdBy,omitzero"`
+	Charts    []ReleaseChart `json:"charts,omitzero"`
 }
 
 // VerifyStorageRequest is the request of VerifyStorage.

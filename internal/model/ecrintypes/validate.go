@@ -1493,6 +1493,22 @@ func (v *PutRancherRegistryRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutReleaseCompatibilityRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutReleaseCompatibilityRequest) check(c *awswire.Checker, at string) {
+	c.Int(at+"sequence", int64(v.Sequence), ruleReleaseSequence)
+	c.String(at+"distribution", v.Distribution, ruleKubernetesWord)
+	c.String(at+"kubernetesVersion", v.KubernetesVersion, ruleKubernetesWord)
+	c.Optional(at+"notes", v.Notes, ruleCompatibilityNotes)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *PutRepositoryProtectionRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

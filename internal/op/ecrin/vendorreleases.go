@@ -3,6 +3,7 @@ package ecrin
 import (
 	"context"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -16,8 +17,18 @@ import (
 )
 
 func showRelease(r meta.Release) ecrintypes.VendorRelease {
-	return ecrintypes.VendorRelease{Sequence: r.Sequence, Bytes: r.Bytes, Promoted: r.Promoted, CreatedAt: awswire.Time{Time: r.CreatedAt},
+	out := ecrintypes.VendorRelease{Sequence: r.Sequence, Bytes: r.Bytes, Promoted: r.Promoted, CreatedAt: awswire.Time{Time: r.CreatedAt},
 		EditedAt: awswire.Time{Time: r.EditedAt}, CreatedBy: r.CreatedBy}
+	for _, c := range r.Charts {
+		out.Charts = append(out.Charts, ecrintypes.ReleaseChart{ChartName: c.Name, ChartVersion: c.Version, Path: c.Path, Signed: c.Signed})
+	}
+	return out
+}
+
+func showCompatibility(c meta.Compatibility) ecrintypes.ReleaseCompatibility {
+	return ecrintypes.ReleaseCompatibility{Distribution: c.Distribution, KubernetesVersion: c.Version, SucceededAt: awswire.At(c.SuccessAt),
+		SuccessNotes: c.SuccessNotes, FailedAt: awswire.At(c.FailureAt), FailureNotes: c.FailureNotes,
+		ReportedAt: awswire.Time{Time: c.ReportedAt}, ReportedBy: c.ReportedBy}
 }
 
 // maxWarnings limits the warnings about a release in an answer.
@@ -79,7 +90,7 @@ func (s *Service) UpdateRelease(ctx context.Context, by identity.Caller, at Ship
 	return s.putRelease(ctx, by, at, in.Sequence, in.Files)
 }
 
-// DescribeRelease returns a release with its files, by their paths.
+// DescribeRelease returns a release with its files, by their paths, and with what was found out about it on clusters.
 //
 // Errors: fault.ObjectNotFound.
 func (s *Service) DescribeRelease(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.DescribeReleaseRequest) (
@@ -92,7 +103,19 @@ func (s *Service) DescribeRelease(ctx context.Context, _ identity.Caller, at Shi
 	if err != nil {
 		return nil, err
 	}
+	charts, err := s.meta.ReleaseCharts(ctx, at.ID, r.Sequence, r.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	results, err := s.meta.Compatibility(ctx, at.ID, r.Sequence, r.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	r.Charts = charts[r.Sequence]
 	out := &ecrintypes.DescribeReleaseResponse{Release: showRelease(r), Files: []ecrintypes.ReleaseFile{}}
+	for _, c := range results[r.Sequence] {
+		out.Compatibility = append(out.Compatibility, showCompatibility(c))
+	}
 	for _, f := range files {
 		one := ecrintypes.ReleaseFile{Path: f.Path}
 		if utf8.Valid(f.Data) {
@@ -126,7 +149,15 @@ func (s *Service) ListReleases(ctx context.Context, _ identity.Caller, at Shippe
 		return nil, err
 	}
 	out := &ecrintypes.ListReleasesResponse{Releases: []ecrintypes.VendorRelease{}}
+	if len(rows) == 0 {
+		return out, nil
+	}
+	charts, err := s.meta.ReleaseCharts(ctx, at.ID, rows[len(rows)-1].Sequence, rows[0].Sequence)
+	if err != nil {
+		return nil, err
+	}
 	for i, r := range rows {
+		r.Charts = charts[r.Sequence]
 		if i == limit {
 			out.NextToken = s.pages.Listing(scope).SealJSON(rows[i-1].Sequence)
 			break
@@ -134,6 +165,33 @@ func (s *Service) ListReleases(ctx context.Context, _ identity.Caller, at Shippe
 		out.Releases = append(out.Releases, showRelease(r))
 	}
 	return out, nil
+}
+
+// PutReleaseCompatibility stores that a release works on a distribution and version of Kubernetes, or that it does not; without testedAt
+// since now. An earlier result of the other kind stays. With the files of a release its results go too.
+//
+// Errors: fault.ObjectNotFound, fault.LimitExceeded, fault.InvalidParameter (notes with null characters).
+func (s *Service) PutReleaseCompatibility(ctx context.Context, by identity.Caller, at Shipped,
+	in *ecrintypes.PutReleaseCompatibilityRequest) (*ecrintypes.PutReleaseCompatibilityResponse, error) {
+	c := meta.Compatibility{Application: at.ID, Sequence: in.Sequence, Distribution: in.Distribution, Version: in.KubernetesVersion,
+		ReportedBy: by.ARN}
+	if strings.ContainsRune(in.Notes, 0) {
+		return nil, ecr.BadMember("notes", "must be text without null characters")
+	}
+	tested := s.now()
+	if in.TestedAt != nil {
+		tested = in.TestedAt.Time
+	}
+	if in.Passed {
+		c.SuccessAt, c.SuccessNotes = tested, in.Notes
+	} else {
+		c.FailureAt, c.FailureNotes = tested, in.Notes
+	}
+	c, err := s.meta.PutCompatibility(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.PutReleaseCompatibilityResponse{Compatibility: showCompatibility(c)}, nil
 }
 
 func showPromotion(p meta.Promotion, c meta.Channel) ecrintypes.ReleasePromotion {

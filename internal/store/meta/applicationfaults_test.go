@@ -32,6 +32,15 @@ func (s *sweeper) release(a meta.Application) meta.Release {
 	return r
 }
 
+// tried makes a release that was tried on a cluster for one call of a sweep.
+func (s *sweeper) tried() meta.Compatibility {
+	a, _ := s.application()
+	c, err := s.Store.PutCompatibility(s.Ctx, meta.Compatibility{Application: a.ID, Sequence: s.release(a).Sequence, Distribution: "kind",
+		Version: "1", SuccessAt: time.Now()})
+	s.Must(err)
+	return c
+}
+
 // licensed makes a customer with one token for one call of a sweep.
 func (s *sweeper) licensed() (meta.Application, meta.Customer) {
 	a, channels := s.application()
@@ -86,6 +95,23 @@ var sweptApplicationReads = map[string]func(s *sweeper) func(context.Context) (i
 		s.Must(err)
 		return func(ctx context.Context) (int, error) {
 			return length(s.Store.OfferedCharts(ctx, channels[0].ID, "web", 0, 5))
+		}
+	},
+	"ReleaseCharts": func(s *sweeper) func(context.Context) (int, error) {
+		a, _ := s.application()
+		_, err := s.Store.PutRelease(s.Ctx, meta.Release{Application: a.ID, Files: []byte("x"), Charts: []meta.ReleaseChart{
+			{Name: "web", Version: "1", Path: "a"}, {Name: "web", Version: "2", Path: "b"}}})
+		s.Must(err)
+		return func(ctx context.Context) (int, error) {
+			all, err := s.Store.ReleaseCharts(ctx, a.ID, 1, 2)
+			return len(all[1]), err
+		}
+	},
+	"Compatibility": func(s *sweeper) func(context.Context) (int, error) {
+		c := s.tried()
+		return func(ctx context.Context) (int, error) {
+			all, err := s.Store.Compatibility(ctx, c.Application, c.Sequence, c.Sequence)
+			return len(all[c.Sequence]), err
 		}
 	},
 	"Instances": func(s *sweeper) func(context.Context) (int, error) {
@@ -260,6 +286,16 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 		r := s.release(a)
 		r.Files, r.Images = []byte("other"), []meta.ReleaseImage{{Repository: "a/b", Tag: "1"}}
 		return func(ctx context.Context) error { _, err := s.Store.PutRelease(ctx, r); return err }
+	},
+	"PutCompatibility": func(s *sweeper) func(context.Context) error {
+		c := s.tried()
+		c.Distribution = "eks"
+		return func(ctx context.Context) error { _, err := s.Store.PutCompatibility(ctx, c); return err }
+	},
+	"PutCompatibility/changed": func(s *sweeper) func(context.Context) error {
+		c := s.tried()
+		c.FailureAt = time.Now()
+		return func(ctx context.Context) error { _, err := s.Store.PutCompatibility(ctx, c); return err }
 	},
 	"Promote": func(s *sweeper) func(context.Context) error {
 		a, channels := s.application()

@@ -45,3 +45,17 @@ func (s *Store) OfferedCharts(ctx context.Context, channel, label string, pinned
 		})
 	return all, err
 }
+
+// ReleaseCharts returns the charts of the releases of an application from a sequence to another, by sequence and name.
+func (s *Store) ReleaseCharts(ctx context.Context, application string, from, to int64) (map[int64][]ReleaseChart, error) {
+	all := map[int64][]ReleaseChart{}
+	err := s.read.rows(ctx, `SELECT sequence, name, version, path, signed FROM release_charts WHERE application = $1 AND sequence >= $2
+		AND sequence <= $3 ORDER BY sequence, name, version`, args{application, from, to}, func(scan func(...any) error) error {
+		var of int64
+		var c ReleaseChart
+		err := scan(&of, &c.Name, &c.Version, &c.Path, &c.Signed)
+		all[of] = append(all[of], c)
+		return err
+	})
+	return all, err
+}

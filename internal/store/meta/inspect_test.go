@@ -86,6 +86,7 @@ var caches = map[string][]scopeKind{
 	"releases":                  nil,
 	"release_images":            nil,
 	"release_charts":            nil,
+	"release_compatibility":     nil,
 	"instances":                 nil,
 	"promotions":                nil,
 	"customers":                 {scopeIdentity},

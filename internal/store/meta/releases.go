@@ -133,6 +133,9 @@ func (t *tx) editRelease(r Release, total *int64, now int64) error {
 	if _, err := t.exec(`DELETE FROM release_images WHERE application = $1 AND sequence = $2`, r.Application, r.Sequence); err != nil {
 		return err
 	}
+	if _, err := t.exec(`DELETE FROM release_compatibility WHERE application = $1 AND sequence = $2`, r.Application, r.Sequence); err != nil {
+		return err
+	}
 	_, err = t.exec(`UPDATE releases SET files = $3, spec = $4, bytes = $5, edited_at = $6 WHERE application = $1 AND sequence = $2`,
 		r.Application, r.Sequence, r.Files, r.Spec, r.Bytes, now)
 	return err
