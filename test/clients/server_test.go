@@ -117,7 +117,7 @@ func (s *server) trust() error {
 	if !pool.AppendCertsFromPEM(ca) {
 		return fmt.Errorf("no certificate in %s/tls/ca.pem", s.dir)
 	}
-	bundle := filepath.Join(workDir, "bundle.pem")
+	bundle := filepath.Join(workDir, "bundle-"+strings.ReplaceAll(strings.Trim(s.dir, "/"), "/", "-")+".pem")
 	if err := os.WriteFile(bundle, append(append(ca, '\n'), system...), 0o644); err != nil {
 		return err
 	}
