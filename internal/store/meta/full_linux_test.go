@@ -61,7 +61,7 @@ func onSmallDisk(t *testing.T, role, dir string) {
 }
 
 func fullHelper(dir string) {
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
 		fmt.Fprintln(os.Stderr, "mounting:", err)
 		os.Exit(noMount)
 	}
