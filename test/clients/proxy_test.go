@@ -40,7 +40,8 @@ func TestP5ClientsPullByTheProxy(t *testing.T) {
 	ecrin := func(args ...string) string { return s.cmd("ecrin", append(args, "--data", server.dir)...).ok() }
 	ecrin("app", "create", "Shop")
 	write(t, s.path("secret"), password)
-	ecrin("integration", "add", "up", "--kind", "oci", "--registry-host", "up.example.test", "--username", "AWS", "--secret-file", s.path("secret"))
+	ecrin("integration", "add", "up", "--kind", "oci", "--registry-host", "up.example.test", "--username", "AWS", "--secret-file",
+		s.path("secret"))
 	ecrin("app", "registry", "add", "up", "--app", "shop")
 	out := strings.Fields(ecrin("customer", "create", "shop", "Big", "--channel", "stable"))
 	license := out[len(out)-1]
