@@ -52,7 +52,8 @@ type bench struct {
 	workingKey                account             // of its root user
 	workingReady              bool                // it has what the client needs
 	caches                    caches              // ecrin as a cache of another one
-	bundles                   []*door             // ecrin that has images for bundles, and that gets them
+	proxy                     proxy
+	bundles                   []*door // ecrin that has images for bundles, and that gets them
 	say                       func(format string, a ...any)
 	note                      func(format string, a ...any) // adds a line to the report
 }
@@ -246,7 +247,8 @@ func (b *bench) stop() error {
 
 // chosen returns the rows whose names match only.
 func (b *bench) chosen(only *regexp.Regexp) []row {
-	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows(), b.backgroundRows(), b.cacheRows(), b.bundleRows())
+	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows(), b.backgroundRows(), b.cacheRows(), b.proxyRows(),
+		b.bundleRows())
 	return slices.DeleteFunc(all, func(r row) bool { return !only.MatchString(r.name) })
 }
 

@@ -102,10 +102,15 @@ func (b *bench) putBig(d *door) error {
 			return err
 		}
 	}
+	return b.putBigManifest(d, c, few)
+}
+
+// putBigManifest pushes the manifest of the large layer, which the repository has, as the tag big.
+func (b *bench) putBigManifest(d *door, c *client, repo string) error {
 	body := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[`+
 		`{"mediaType":%q,"digest":%q,"size":%d}]}`, manifestType, configType, digestOf(imageConfig), len(imageConfig), layerType,
 		digestOf(b.big), len(b.big))
-	_, err = d.callOn(c, http.MethodPut, "/v2/"+few+"/manifests/big", body, http.StatusCreated, "Content-Type: "+manifestType)
+	_, err := d.callOn(c, http.MethodPut, "/v2/"+repo+"/manifests/big", body, http.StatusCreated, "Content-Type: "+manifestType)
 	return err
 }
 
