@@ -192,16 +192,21 @@ func (c *commands) webhookTest() *cobra.Command {
 		if err := s.Call(cmd.Context(), "TestWebhook", in, &out); err != nil {
 			return err
 		}
-		if *asJSON {
-			return c.printJSON(out)
-		}
-		if !out.Received {
-			return errors.New(out.Error)
-		}
-		c.say("the receiver answered %d after %d ms", *out.Status, out.Milliseconds)
-		return nil
+		return c.showTest(out, *asJSON)
 	}
 	return cmd
+}
+
+// showTest prints the answer to a test event. Without one it is an error.
+func (c *commands) showTest(out ecrintypes.TestWebhookResponse, asJSON bool) error {
+	if asJSON {
+		return c.printJSON(out)
+	}
+	if !out.Received {
+		return errors.New(out.Error)
+	}
+	c.say("the receiver answered %d after %d ms", *out.Status, out.Milliseconds)
+	return nil
 }
 
 func (c *commands) webhookDeliveries() *cobra.Command {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -47,14 +46,7 @@ func (c *commands) webhookTry() *cobra.Command {
 		if err := s.Call(cmd.Context(), "TryWebhookUrl", in, &out); err != nil {
 			return err
 		}
-		if *asJSON {
-			return c.printJSON(out)
-		}
-		if !out.Received {
-			return errors.New(out.Error)
-		}
-		c.say("the receiver answered %d after %d ms", *out.Status, out.Milliseconds)
-		return nil
+		return c.showTest(out, *asJSON)
 	}
 	return cmd
 }

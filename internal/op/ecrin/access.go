@@ -11,6 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/assertion"
 	"github.com/ecrin-dev/ecrin/internal/rule/explain"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -47,9 +48,8 @@ func OnReached(s *Service, ctx context.Context, req guard.Request, in *ecrintype
 
 // permitted are the actions on a repository that a permission needs.
 var permitted = map[ecrintypes.Permission][]string{
-	ecrintypes.PermissionPULL: {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
-	ecrintypes.PermissionPUSH: {"ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload",
-		"ecr:PutImage"},
+	ecrintypes.PermissionPULL: assertion.PullActions,
+	ecrintypes.PermissionPUSH: assertion.PushActions,
 }
 
 // accessAfter is the place in a list of principals: the last one of a page.

@@ -166,7 +166,10 @@ func narrow(d *policy.Document, s policy.Statement, raw json.RawMessage, uses []
 	_, plain := members["Resource"]
 	_, others := members["NotResource"]
 	variable := bytes.Contains(members["Resource"], []byte("${")) || bytes.Contains(members["NotResource"], []byte("${"))
-	m := matcher{kind: d.Kind, language: d.Language(), of: s, anywhere: variable || !plain && !others}
+	m, err := newMatcher(d, s, variable || !plain && !others)
+	if err != nil {
+		return shown, nil, err
+	}
 	var used []Use
 	for _, u := range uses {
 		if m.allows(u.Action, u.Resource) && (d.Kind != policy.Repository || admits(s, u)) {
@@ -225,27 +228,30 @@ func onlyLogin(members map[string]json.RawMessage) bool {
 
 // matcher decides by the action and resource of a statement alone.
 type matcher struct {
-	kind     policy.Kind
-	language policy.Version
-	of       policy.Statement
+	policies *policy.Policies
 	anywhere bool // the statement has no resource, or one with a variable, whose value is not known
 }
 
-func (m matcher) allows(action, resource string) bool {
-	one := m.of
-	one.Conditions, one.Principal = nil, policy.Principals{}
-	d := &policy.Document{Kind: policy.Identity, Version: m.language, Statements: []policy.Statement{one}}
-	if m.anywhere {
+// newMatcher returns the matcher of a statement of a document.
+func newMatcher(d *policy.Document, s policy.Statement, anywhere bool) (matcher, error) {
+	s.Conditions, s.Principal = nil, policy.Principals{}
+	if anywhere {
 		all, err := policy.ParseStored(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`, policy.Identity)
 		if err != nil {
-			return false
+			return matcher{}, err
 		}
-		d.Statements[0].Resource = all.Statements[0].Resource
+		s.Resource = all.Statements[0].Resource
 	}
-	account, _ := name.ParseAccount("000000000000")
-	r := &policy.Request{Caller: policy.Caller{Kind: policy.User, Account: account, ARN: "arn:aws:iam::000000000000:user/x"}, Action: action,
-		Resource: resource, ResourceAccount: account}
-	return policy.Evaluate(&policy.Policies{Identity: []policy.Named{{Policy: policy.Compile(d, nil)}}}, r).Allowed()
+	one := &policy.Document{Kind: policy.Identity, Version: d.Language(), Statements: []policy.Statement{s}}
+	return matcher{&policy.Policies{Identity: []policy.Named{{Policy: policy.Compile(one, nil)}}}, anywhere}, nil
+}
+
+// caller is a user of the account that owns what it uses, so that an identity policy alone decides.
+var caller = policy.Caller{Kind: policy.User, Account: name.MustAccount("000000000000"), ARN: "arn:aws:iam::000000000000:user/x"}
+
+func (m matcher) allows(action, resource string) bool {
+	r := &policy.Request{Caller: caller, Action: action, Resource: resource, ResourceAccount: caller.Account}
+	return policy.Evaluate(m.policies, r).Allowed()
 }
 
 // actions returns the actions that were used, and those that belong to them and that the statement allows, in the order of their names.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // What an error of the PostgreSQL server means, and what clients and the operator read about it.
@@ -202,7 +204,7 @@ func TestMatchWildcard(t *testing.T) {
 		{"*a*b*", "xaxbx", true}, {"*a*b*", "xbxax", false}, {"*ab", "aab", true}, {"*ab", "aba", false}, {"*aab", "aaab", true},
 		{"v*", "v1.0", true}, {"v*.0", "v1.0", true}, {"v*.0", "v1.1", false}, {"abc", "abcd", false}, {"abcd", "abc", false},
 	} {
-		if got := matchWildcard(test.pattern, test.s); got != test.want {
+		if got := name.Matches(test.pattern, test.s); got != test.want {
 			t.Errorf("%q and %q: got %t, want %t", test.pattern, test.s, got, test.want)
 		}
 	}

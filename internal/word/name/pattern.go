@@ -2,18 +2,24 @@ package name
 
 import "strings"
 
-// Matches reports whether a text is one of a pattern, in which * stands for any text, also for none.
-func Matches(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	rest, ok := strings.CutPrefix(text, parts[0])
-	if !ok || len(parts) == 1 {
-		return ok && rest == ""
-	}
-	last := len(parts) - 1
-	for _, part := range parts[1:last] {
-		if _, rest, ok = strings.Cut(rest, part); !ok {
+// Matches reports whether pattern matches the whole of s; "*" matches any characters, also none. It takes at
+// most len(pattern) × len(s) steps: after a mismatch only the last star is tried again.
+func Matches(pattern, s string) bool {
+	p, i, star, from := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, from = p, i
+			p++
+		case p < len(pattern) && pattern[p] == s[i]:
+			p++
+			i++
+		case star >= 0:
+			from++
+			p, i = star+1, from
+		default:
 			return false
 		}
 	}
-	return strings.HasSuffix(rest, parts[last])
+	return strings.Trim(pattern[p:], "*") == ""
 }
