@@ -161,7 +161,7 @@ func (w *writer) check(ctx context.Context) (next int, inside int64, h hash.Hash
 			return 0, 0, nil, err
 		}
 		if got < m.Size {
-			if w.small(m) {
+			if got == 0 || w.small(m) {
 				return again()
 			}
 			return n, got, h, nil
