@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 GO ?= go
 export CGO_ENABLED ?= 0
+# With this, what one checkout has compiled serves another one.
+export GOFLAGS ?= -trimpath
 
 TESTED := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./test/outside/... ./test/deliver/report/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/mutate/... ./tools/pack/... ./tools/clients/...
 ALL := $(TESTED) ./tools/demo/...
