@@ -74,18 +74,26 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 	if !conditional {
 		return p, nil
 	}
-	keys, err := g.keys(ctx, who, from, a, &p.policies, images)
+	var offers *meta.ImageOffers
+	if who.Releases && a.Image.Reference != (name.Reference{}) {
+		_, repository, _ := strings.Cut(a.Resource, ":repository/") // of an external registry the name is not that of a.Repository
+		var err error
+		if offers, err = g.meta.ImageOffers(ctx, who.Application, repository); err != nil {
+			return p, err
+		}
+	}
+	keys, err := g.keys(ctx, who, from, a, &p.policies, images, offers)
 	p.request.Context = keys
 	if err == nil && who.Application != "" && a.Image.Reference != (name.Reference{}) {
-		err = g.releaseKeys(ctx, &p, who, a)
+		err = g.releaseKeys(ctx, &p, who, a, offers)
 	}
 	return p, err
 }
 
 // releaseKeys sets the condition keys of entitlements: when the image was pushed and released, and which channels offer it. An image that
 // was read by its digest has them for each tag alone, as evaluate decides it, so that the channel of one index and the tag of another do
-// not add up.
-func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject, a *Ask) error {
+// not add up. offers is nil if the keys of channels and times of releases are not needed.
+func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject, a *Ask, offers *meta.ImageOffers) error {
 	if who.Pushed && a.Repository != nil {
 		pushed, err := g.meta.PushedAt(ctx, a.Repository.ID, a.Image.Digest)
 		if err != nil {
@@ -95,13 +103,8 @@ func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject,
 			p.request.Context.Set(entitlement.KeyPushed, pushed.UTC().Format(time.RFC3339Nano))
 		}
 	}
-	if !who.Releases {
+	if offers == nil {
 		return nil
-	}
-	_, repository, _ := strings.Cut(a.Resource, ":repository/") // of an external registry the name is not that of a.Repository
-	offers, err := g.meta.ImageOffers(ctx, who.Application, repository)
-	if err != nil {
-		return err
 	}
 	p.releases = func(keys *policy.Context, tags []string) {
 		channels, first := offers.Of(tags, a.Image.Digest.String())
@@ -110,6 +113,7 @@ func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject,
 		if !first.IsZero() {
 			released = []string{first.UTC().Format(time.RFC3339Nano)}
 		}
+		keys.SetList(entitlement.KeyReleased) // a clone has that of all tags
 		if len(released) == 1 {
 			keys.Set(entitlement.KeyReleased, released[0])
 		}
@@ -135,7 +139,7 @@ func (g *Guard) registryPolicy(ctx context.Context, r name.Registry) (c *identit
 // keys returns the condition keys of an ask that policies decide. The keys of the image are included only if images is
 // true. Source: IAM user guide, global condition keys; service authorization reference of ECR.
 func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a *Ask, policies *policy.Policies,
-	images bool) (*policy.Context, error) {
+	images bool, offers *meta.ImageOffers) (*policy.Context, error) {
 	keys := who.Keys.Clone() // concurrent requests of the same subject read who.Keys
 	keys.Time = g.now()
 	if partition := a.Region.Partition(); partition != name.DefaultPartition {
@@ -183,7 +187,7 @@ func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a 
 		}
 	}
 	if images && a.Image.Reference != (name.Reference{}) {
-		return &keys, g.imageKeys(ctx, &keys, a, policies, who.Releases)
+		return &keys, g.imageKeys(ctx, &keys, a, policies, offers)
 	}
 	return &keys, nil
 }
@@ -194,8 +198,8 @@ const imageTag = "ecrin:imagetag"
 // imageKeys sets ecrin:ImageTag and ecrin:ImageDigest. The tags of an image that is read by its digest are its own and
 // those of the indexes that refer to it, so that the permission to pull a tag includes the images to which an index
 // with that tag refers. Of many tags, ecrin:ImageTag has one of each class of tags about which the policies decide alike, so
-// that the cost of a decision does not grow with the tags of an image; with each, it has all, because they differ by releases too.
-func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, policies *policy.Policies, each bool) error {
+// that the cost of a decision does not grow with the tags of an image. offers is nil if decisions do not depend on releases.
+func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, policies *policy.Policies, offers *meta.ImageOffers) error {
 	if a.Image.Digest != (name.Digest{}) { // first: a condition on the tag can have it in a policy variable
 		keys.Set("ecrin:imagedigest", a.Image.Digest.String())
 	}
@@ -207,13 +211,7 @@ func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, pol
 	case a.Image.Stored && a.Repository != nil:
 		var err error
 		tags, many, err = g.meta.SomeTagsLeadingTo(ctx, a.Repository.ID, a.Image.Digest, func() meta.TagClasses {
-			if each {
-				return nil
-			}
-			if c := policy.ClassesOf(policies, imageTag, keys); c != nil {
-				return c
-			}
-			return nil
+			return tagClasses(policies, keys, offers, a.Image.Digest)
 		})
 		if err != nil {
 			return err

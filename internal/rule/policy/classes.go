@@ -20,12 +20,17 @@ type Classes struct {
 const maxClassWork = 16 * maxWork
 
 // ClassesOf returns the classes of the values of a condition key, for requests whose other keys are those of c. It returns
-// nil if a policy variable uses the key, so that each value can be a class of its own.
-func ClassesOf(p *Policies, key string, c *Context) *Classes {
+// nil if a policy variable uses the key, or one of dependent, the keys whose values follow from its value: then each value can
+// be a class of its own.
+func ClassesOf(p *Policies, key string, c *Context, dependent ...string) *Classes {
 	out := &Classes{keys: c, meter: meter{keys: c, left: maxClassWork}}
 	key = Fold(key)
+	keys := []string{key}
+	for _, k := range dependent {
+		keys = append(keys, Fold(k))
+	}
 	for policy := range p.all() {
-		if policy.Document.variable(key) {
+		if slices.ContainsFunc(policy.variables, func(k string) bool { return slices.Contains(keys, k) }) {
 			return nil
 		}
 		for i := range policy.statements {
@@ -85,6 +90,19 @@ func (c *Classes) ID() string {
 		}
 	}
 	return string(id)
+}
+
+// Mentions reports whether a policy uses a condition key, in conditions or in policy variables.
+func (p *Policies) Mentions(key string) bool {
+	key = Fold(key)
+	reads := func(t test) bool { return t.key == key }
+	for c := range p.all() {
+		if slices.Contains(c.variables, key) ||
+			slices.ContainsFunc(c.statements, func(s statement) bool { return slices.ContainsFunc(s.tests, reads) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // all returns an iterator over all policies.

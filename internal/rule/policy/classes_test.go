@@ -94,7 +94,7 @@ func TestPoliciesDecideAlikeAboutAClass(t *testing.T) {
 // operators and patterns that look alike.
 func TestClassesHaveAnID(t *testing.T) {
 	t.Parallel()
-	of := func(condition, user string) *policy.Classes {
+	of := func(condition, user string, dependent ...string) *policy.Classes {
 		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{` + condition + `}}]}`
 		d, err := policy.Parse(text, policy.Identity)
 		if err != nil {
@@ -104,7 +104,7 @@ func TestClassesHaveAnID(t *testing.T) {
 		if user != "" {
 			c.Set("aws:username", user)
 		}
-		return policy.ClassesOf(&policy.Policies{Identity: []policy.Named{{Policy: policy.Compile(d, nil)}}}, "app:tag", &c)
+		return policy.ClassesOf(&policy.Policies{Identity: []policy.Named{{Policy: policy.Compile(d, nil)}}}, "app:tag", &c, dependent...)
 	}
 	ids := map[string]string{}
 	for _, c := range []struct{ condition, user string }{
@@ -128,6 +128,9 @@ func TestClassesHaveAnID(t *testing.T) {
 	}
 	if got := of(`"StringEquals":{"aws:username":"${app:tag}"}`, "a"); got != nil {
 		t.Error("a policy variable uses the key: got classes, want none")
+	}
+	if got := of(`"StringLike":{"app:tag":"${app:age}"}`, "a", "App:Size", "App:Age"); got != nil {
+		t.Error("a policy variable uses a key that depends on the key: got classes, want none")
 	}
 	if a, b := of(`"StringLike":{"aws:username":"a"}`, ""), "x"; a.Of(b) != a.Of("y") {
 		t.Error("no condition is on the key: got two classes, want one")

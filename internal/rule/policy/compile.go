@@ -4,6 +4,7 @@ package policy
 type Compiled struct {
 	Document   *Document
 	statements []statement
+	variables  []string // condition keys of policy variables, in lower case
 }
 
 // statement is a compiled [Statement].
@@ -33,7 +34,7 @@ type Binding func(Principal) (id string, found bool)
 
 // Compile prepares a document for decisions. With a nil bind, principals are identified by their ARNs.
 func Compile(d *Document, bind Binding) *Compiled {
-	c := &Compiled{Document: d, statements: make([]statement, len(d.Statements))}
+	c := &Compiled{Document: d, statements: make([]statement, len(d.Statements)), variables: d.variables()}
 	for i := range d.Statements {
 		s := &d.Statements[i]
 		out := statement{source: s, index: i, deny: s.Effect == Deny}

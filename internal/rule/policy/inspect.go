@@ -28,23 +28,29 @@ func (d *Document) Mentions(key string) bool {
 	return false
 }
 
-// variable reports whether a policy variable of the document uses a condition key, given in lower case.
-func (d *Document) variable(key string) bool {
-	is := func(folded string) bool { return folded == key }
+// variables returns the condition keys that policy variables of the document use, in lower case.
+func (d *Document) variables() (all []string) {
+	add := func(p Pattern) {
+		for _, part := range p.Parts {
+			if part.Kind == Variable {
+				all = append(all, part.Text)
+			}
+		}
+	}
 	for i := range d.Statements {
 		s := &d.Statements[i]
-		if slices.ContainsFunc(s.Resource.Of, func(p Pattern) bool { return p.names(is) }) {
-			return true
+		for _, p := range s.Resource.Of {
+			add(p)
 		}
-		for k := range s.Conditions {
-			for _, of := range s.Conditions[k].Keys {
-				if slices.ContainsFunc(of.Values, func(v Value) bool { return v.Pattern.names(is) }) {
-					return true
+		for _, c := range s.Conditions {
+			for _, k := range c.Keys {
+				for _, v := range k.Values {
+					add(v.Pattern)
 				}
 			}
 		}
 	}
-	return false
+	return all
 }
 
 // names reports whether is returns true for the key of a variable of the pattern.

@@ -156,7 +156,7 @@ func (s *Store) DeleteApplication(ctx context.Context, a Application, force bool
 		if err == nil && n == 0 {
 			err = noApplication(a.Slug)
 		}
-		t.touch(scope{kind: scopeIdentity})
+		t.touch(scope{kind: scopeIdentity}, scope{kind: scopeOffers})
 		return err
 	})
 }

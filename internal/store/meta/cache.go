@@ -26,6 +26,7 @@ type cache struct {
 	holdings     shelf[holdingKey, Holding]
 	tagLists     shelf[int64, []byte]       // by repository
 	leading      shelf[int64, *leadingTags] // by repository
+	offers       shelf[offersKey, *ImageOffers]
 }
 
 type (
@@ -45,6 +46,7 @@ type (
 		repository int64
 		digest     name.Digest
 	}
+	offersKey struct{ application, repository string }
 )
 
 func (c *cache) init() {
@@ -56,6 +58,7 @@ func (c *cache) init() {
 	c.bodies.max, c.bodies.form = 2048, bodyForm{}
 	c.tagLists.max = 4
 	c.leading.max = 256
+	c.offers.max, c.offers.weigh = 1<<16, (*ImageOffers).weight // about 100 bytes each
 }
 
 // dropImages drops the images and blobs of all repositories.
@@ -87,6 +90,7 @@ func (s *Store) Trim() {
 	s.cache.dropImages()
 	s.cache.bodies.drop()
 	s.cache.tagLists.drop()
+	s.cache.offers.drop()
 	if s.shrink != nil {
 		_ = s.shrink() // a connection that is in use keeps its pages
 	}
@@ -104,16 +108,34 @@ func (c *cache) dropAll() {
 	c.repositories.drop()
 	c.dropImages()
 	c.tagLists.drop()
+	c.offers.drop()
 }
 
 // shelf is a map with a bounded number of values, any of which may be dropped at any time. A full shelf is emptied
 // before the next value is kept: that is simple, and the cost of reading the values again is spread over many
 // requests.
 type shelf[K comparable, V any] struct {
-	mu  sync.RWMutex
-	gen uint64
-	max int
-	m   map[K]V
+	mu    sync.RWMutex
+	gen   uint64
+	max   int         // of the values, or with weigh of their weights
+	weigh func(V) int // nil if each value has the weight 1
+	size  int         // the weight of m
+	m     map[K]V
+}
+
+func (s *shelf[K, V]) weight(v V) int {
+	if s.weigh == nil {
+		return 1
+	}
+	return s.weigh(v)
+}
+
+// remove removes a value. The caller holds the lock.
+func (s *shelf[K, V]) remove(k K) {
+	if v, ok := s.m[k]; ok {
+		s.size -= s.weight(v)
+		delete(s.m, k)
+	}
 }
 
 func (s *shelf[K, V]) get(k K) (v V, gen uint64, ok bool) {
@@ -127,7 +149,7 @@ func (s *shelf[K, V]) get(k K) (v V, gen uint64, ok bool) {
 func (s *shelf[K, V]) room() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.m) < s.max
+	return s.size < s.max
 }
 
 // generation returns the number that put needs for a value that is read after this call.
@@ -137,17 +159,20 @@ func (s *shelf[K, V]) generation() uint64 {
 	return s.gen
 }
 
-// put keeps v unless a value was dropped since generation returned gen: then v may be older than that drop.
+// put keeps v unless a value was dropped since generation returned gen: then v may be older than that drop. A value that is heavier than
+// the shelf is not kept.
 func (s *shelf[K, V]) put(k K, v V, gen uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gen != gen {
+	weight := s.weight(v)
+	if s.gen != gen || weight > s.max {
 		return
 	}
-	if s.m == nil || len(s.m) >= s.max {
-		s.m = map[K]V{}
+	s.remove(k)
+	if s.m == nil || s.size+weight > s.max {
+		s.m, s.size = map[K]V{}, 0
 	}
-	s.m[k] = v
+	s.m[k], s.size = v, s.size+weight
 }
 
 func (s *shelf[K, V]) drop(keys ...K) {
@@ -155,10 +180,10 @@ func (s *shelf[K, V]) drop(keys ...K) {
 	defer s.mu.Unlock()
 	s.gen++
 	if len(keys) == 0 {
-		s.m = nil
+		s.m, s.size = nil, 0
 	}
 	for _, k := range keys {
-		delete(s.m, k)
+		s.remove(k)
 	}
 }
 
@@ -169,7 +194,7 @@ func (s *shelf[K, V]) dropUnless(k K, holds func(V) bool) {
 	defer s.mu.Unlock()
 	s.gen++
 	if v, ok := s.m[k]; ok && !holds(v) {
-		delete(s.m, k)
+		s.remove(k)
 	}
 }
 

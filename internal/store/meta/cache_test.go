@@ -47,6 +47,8 @@ type cacheFixture struct {
 	ids    []int64 // of all repositories, also of deleted ones
 	images []meta.Put
 	tags   []name.Tag
+	// channels are those of the application shop, which has a release for each tag of the repository app.
+	channels []meta.Channel
 
 	replacing sync.Mutex // held while a key, the sessions or the account are replaced
 }
@@ -111,6 +113,10 @@ func (fx *cacheFixture) queries() (all []query) {
 			return []any{k.ID, k.RevokedAt.IsZero()}, err
 		})
 		add(fmt.Sprint("session ", i), func(s *meta.Store) (any, error) { return s.Session(fx.Ctx, fmt.Sprint("ASIA", i)) })
+		add(fmt.Sprint("offers ", i), func(s *meta.Store) (any, error) {
+			channels, first, err := s.ChannelsOfImage(fx.Ctx, "shop", "app", []string{fmt.Sprint(i)}, "")
+			return fmt.Sprint(channels, first.UnixMicro()), err
+		})
 		add(fmt.Sprint("setting ", i), func(s *meta.Store) (any, error) { return s.Setting(fx.Ctx, replaced, fmt.Sprint("SETTING", i)) })
 	}
 	return all
@@ -175,6 +181,10 @@ func (fx *cacheFixture) change(random *rand.Rand) (what string, err error) {
 		err = fx.RemoveResourceTags(fx.Ctx, r, []string{fmt.Sprint(i)})
 	case "put registry policy":
 		err = fx.PutRegistryPolicy(fx.Ctx, replaced, meta.BoundPolicy{Text: []string{"", fmt.Sprint(random.Int())}[i%2]})
+	case "promote":
+		_, err = fx.Promote(fx.Ctx, meta.Promotion{Application: "shop", Release: int64(1 + i), Label: "1"}, fx.channels[:1+i%2], nil)
+	case "demote":
+		_, err = fx.Demote(fx.Ctx, fx.channels[0].ID, int64(1+random.IntN(3)), i%2 == 0)
 	case "forget sessions":
 		fx.replacing.Lock()
 		defer fx.replacing.Unlock()
@@ -196,7 +206,7 @@ var changes = []string{
 	"restore image", "restore image",
 	"remove blob", "mount blob", "delete repository", "set policy", "turn key", "turn key", "replace key", "revoke token",
 	"put setting", "replace account",
-	"put resource tags", "remove resource tag", "put registry policy", "forget sessions",
+	"put resource tags", "remove resource tag", "put registry policy", "forget sessions", "promote", "promote", "demote",
 }
 
 // createReplaced creates the account of replaced, with keys, tokens and sessions.
@@ -245,6 +255,16 @@ func newCacheFixtureIn(t *testing.T, s *meta.Store) *cacheFixture {
 	inner := metatest.IndexOf(fx.images[0], fx.images[1])
 	fx.images = append(fx.images, inner, metatest.IndexOf(inner, fx.images[2]))
 	fx.Must(fx.createReplaced())
+	_, err := fx.PutApplication(fx.Ctx, meta.Application{ID: "shop", Account: metatest.Account, Slug: "shop", Sealed: []byte("x")},
+		[]meta.Channel{{ID: "a", Slug: "a"}, {ID: "b", Slug: "b"}})
+	fx.Must(err)
+	fx.channels, err = fx.Channels(fx.Ctx, "shop")
+	fx.Must(err)
+	for i := range maxKeys {
+		_, err := fx.PutRelease(fx.Ctx, meta.Release{Application: "shop", Files: []byte("x"),
+			Images: []meta.ReleaseImage{{Repository: "app", Tag: fmt.Sprint(i)}}})
+		fx.Must(err)
+	}
 	return fx
 }
 

@@ -135,6 +135,11 @@ type Shelf struct{ s shelf[string, int] }
 // NewShelf returns a cache of at most maxEntries values.
 func NewShelf(maxEntries int) *Shelf { return &Shelf{shelf[string, int]{max: maxEntries}} }
 
+// NewWeighedShelf returns a cache of values that are their weights, of at most maxWeight together.
+func NewWeighedShelf(maxWeight int) *Shelf {
+	return &Shelf{shelf[string, int]{max: maxWeight, weigh: func(v int) int { return v }}}
+}
+
 // Cached returns the value of k on the shelf, or reads it and keeps it.
 func (s *Shelf) Cached(k string, read func() (int, error)) (int, error) { return cached(&s.s, k, read) }
 

@@ -84,11 +84,11 @@ var caches = map[string][]scopeKind{
 	"license_root":              nil,
 	"channels":                  nil,
 	"releases":                  nil,
-	"release_images":            nil,
+	"release_images":            nil, // they change only before the release is promoted
 	"release_charts":            nil,
 	"release_compatibility":     nil,
 	"instances":                 nil,
-	"promotions":                nil,
+	"promotions":                {scopeOffers},
 	"customers":                 {scopeIdentity},
 	"customer_channels":         {scopeIdentity},
 	"customer_tokens":           {scopeIdentity},
@@ -116,7 +116,7 @@ var caches = map[string][]scopeKind{
 // nothing stale, because the absence of a row is not cached.
 var insertsCount = []string{"cache_rules", "image_references",
 	"tags", "repository_labels", "accounts", "entities", "entity_tags", "entity_policies",
-	"entity_attachments", "entity_members", "policy_versions", "control_policies", "entitlements", "application_hosts"}
+	"entity_attachments", "entity_members", "policy_versions", "control_policies", "entitlements", "application_hosts", "promotions"}
 
 // harmless are changes to columns that no cache holds, or whose cached value may be out of date.
 var harmless = []*regexp.Regexp{

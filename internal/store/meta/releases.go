@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/event"
@@ -217,6 +216,7 @@ func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel, te
 		if err != nil {
 			return err
 		}
+		t.touch(scope{kind: scopeOffers})
 		now := micros(s.now())
 		for _, c := range channels {
 			one := p
@@ -346,67 +346,11 @@ func (s *Store) Demote(ctx context.Context, channel string, sequence int64, agai
 		if err == nil && n == 0 {
 			err = fault.ObjectNotFound.New("the channel has no version with the sequence %d", sequence)
 		}
+		t.touch(scope{kind: scopeOffers})
 		return err
 	})
 	if err != nil {
 		return p, err
 	}
 	return s.Promotion(ctx, channel, sequence)
-}
-
-// ImageOffers are the promotions of the releases of an application that name images of one repository.
-type ImageOffers []imageOffer
-
-type imageOffer struct {
-	channel, tag, digest string
-	promoted             int64
-	demoted              bool
-}
-
-// ImageOffers returns the promotions of the releases that name images of a repository.
-func (s *Store) ImageOffers(ctx context.Context, application, repository string) (all ImageOffers, err error) {
-	err = s.read.rows(ctx, `SELECT p.channel, p.promoted_at, p.demoted_at, i.tag, i.digest FROM release_images i
-		CROSS JOIN promotions p WHERE p.application = i.application AND p.release = i.sequence
-		AND i.application = $1 AND i.repository = $2`, args{application, repository},
-		func(scan func(...any) error) error {
-			var o imageOffer
-			var demoted int64
-			if err := scan(&o.channel, &o.promoted, &demoted, &o.tag, &o.digest); err != nil {
-				return err
-			}
-			if o.demoted = demoted != 0; o.tag == "" && o.digest == "" {
-				o.tag = "latest"
-			}
-			all = append(all, o)
-			return nil
-		})
-	return all, err
-}
-
-// Of returns the ids of the channels that offer a release which names an image: by its tag, its digest, or without either, which is the tag
-// latest. first is when such a release was promoted first; zero for never.
-func (all ImageOffers) Of(tags []string, digest string) (channels []string, first time.Time) {
-	earliest := int64(math.MaxInt64)
-	for _, o := range all {
-		if o.digest != "" && o.digest != digest || o.digest == "" && !slices.Contains(tags, o.tag) {
-			continue
-		}
-		earliest = min(earliest, o.promoted)
-		if !o.demoted {
-			channels = append(channels, o.channel)
-		}
-	}
-	if earliest < math.MaxInt64 {
-		first = fromMicros(earliest)
-	}
-	slices.Sort(channels)
-	return slices.Compact(channels), first
-}
-
-// ChannelsOfImage is Of with the ImageOffers of a repository.
-func (s *Store) ChannelsOfImage(ctx context.Context, application, repository string, tags []string, digest string) (
-	channels []string, first time.Time, err error) {
-	all, err := s.ImageOffers(ctx, application, repository)
-	channels, first = all.Of(tags, digest)
-	return channels, first, err
 }

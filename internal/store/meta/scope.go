@@ -40,6 +40,7 @@ const (
 	scopeTag              scopeKind = "tag"               // the image of a tag that exists after the change
 	scopeHolding          scopeKind = "holding"           // how a repository holds a blob
 	scopeImages           scopeKind = "images"            // all images, tags and blobs of a repository
+	scopeOffers           scopeKind = "offers"            // which channels offer which images, of all applications
 	scopeJobs             scopeKind = "jobs"              // nothing: a job was queued, see JobsQueued
 	scopeEvents           scopeKind = "events"            // nothing: an event was stored, see EventsStored
 	scopeEverything       scopeKind = "everything"        // all of the above
@@ -76,8 +77,8 @@ func parseScope(text string) (s scope, ok bool) {
 	}
 	var err error
 	switch s.kind {
-	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeCacheRules, scopeJobs, scopeEvents,
-		scopeEverything:
+	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeCacheRules, scopeOffers, scopeJobs,
+		scopeEvents, scopeEverything:
 		return s, fields == nil
 	case scopeKeys, scopeTokens:
 		s.id = rest
@@ -184,6 +185,8 @@ func (s *Store) drop(scopes []scope) {
 			// Deletions are rare: they drop the images of other repositories too.
 			c.dropImages()
 			c.tagLists.drop(one.repository)
+		case scopeOffers:
+			c.offers.drop()
 		case scopeJobs:
 			wake(s.jobs)
 		case scopeEvents:

@@ -55,3 +55,35 @@ func TestShelf(t *testing.T) {
 		t.Errorf("a value that does not hold: got %d, want 8, read again", got)
 	}
 }
+
+// Values with weights are kept up to a weight of all together, and one that is heavier than that is not kept.
+func TestShelfOfWeights(t *testing.T) {
+	t.Parallel()
+	s := meta.NewWeighedShelf(10)
+	keep := func(k string, weight int) {
+		if got, _ := s.Cached(k, func() (int, error) { return weight, nil }); got != weight {
+			t.Errorf("%s: got %d, want %d", k, got, weight)
+		}
+	}
+	keep("a", 4)
+	keep("b", 6)
+	keep("too heavy", 11)
+	if s.Len() != 2 {
+		t.Errorf("values of 4 and 6 of 10: got %d on the shelf, want both", s.Len())
+	}
+	s.Drop("a")
+	keep("c", 4)
+	if s.Len() != 2 {
+		t.Errorf("a value in place of one that was dropped: got %d on the shelf, want 2", s.Len())
+	}
+	keep("d", 1)
+	if s.Len() != 1 {
+		t.Errorf("a value beyond the weight: got %d on the shelf, want it alone", s.Len())
+	}
+	s.Drop()
+	keep("e", 9)
+	keep("f", 1)
+	if s.Len() != 2 {
+		t.Errorf("after a drop of all: got %d on the shelf, want 2", s.Len())
+	}
+}
