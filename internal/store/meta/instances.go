@@ -64,7 +64,6 @@ func (s *Store) PutInstance(ctx context.Context, i Instance, tell func(Sighted) 
 		}
 		var application string
 		var count int
-		var oldest int64
 		found, err := t.one(`SELECT application FROM customers WHERE id = $1`, args{i.Customer}, &application)
 		if err == nil && (!found || application != i.Application) {
 			err = noCustomer(i.Customer)
@@ -72,13 +71,13 @@ func (s *Store) PutInstance(ctx context.Context, i Instance, tell func(Sighted) 
 		if err != nil {
 			return err
 		}
-		if _, err := t.one(`SELECT COUNT(*), COALESCE(MIN(last_seen), 0) FROM instances WHERE customer = $1`, args{i.Customer}, &count,
-			&oldest); err != nil {
+		if _, err := t.one(`SELECT COUNT(*) FROM instances WHERE customer = $1`, args{i.Customer}, &count); err != nil {
 			return err
 		}
 		if count >= MaxInstances {
 			is = Sighted{} // ids without end are no news
-			if _, err := t.exec(`DELETE FROM instances WHERE customer = $1 AND last_seen = $2`, i.Customer, oldest); err != nil {
+			if _, err := t.exec(`DELETE FROM instances WHERE customer = $1 AND id = (SELECT id FROM instances WHERE customer = $1
+				ORDER BY last_seen, id LIMIT 1)`, i.Customer); err != nil { // several can have the same time
 				return err
 			}
 		}
