@@ -24,6 +24,7 @@ var clients = []struct {
 	{"ecr-login-0.6", ecrLoginDebian},
 	{"ecr-credential-provider", kubeletProvider},
 	{"cdk-assets", cdkAssets},
+	{"replicated-lib", replicatedLib},
 }
 
 // TestPlain runs every client over plain HTTP on localhost:PORT.
