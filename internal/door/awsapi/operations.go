@@ -324,7 +324,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 		(*ecrin.Service).PutEgressThreshold),
 	ecrinOp("ListEgressThresholds", guard.ForPolicies, ecrin.OnThresholds, (*ecrin.Service).ListEgressThresholds),
 	ecrinOp("CreateCustomer", guard.ForPolicies, ecrin.OnNewCustomer, (*ecrin.Service).CreateCustomer),
-	ecrinOp("UpdateCustomer", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.UpdateCustomerRequest], (*ecrin.Service).UpdateCustomer),
+	ecrinOp("UpdateCustomer", guard.ForPolicies, ecrin.OnChangedCustomer, (*ecrin.Service).UpdateCustomer),
 	ecrinOp("DescribeCustomer", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.CustomerRequest], (*ecrin.Service).DescribeCustomer),
 	ecrinOp("ListCustomers", guard.ForPolicies, ecrin.OnCustomers, (*ecrin.Service).ListCustomers),
 	ecrinOp("GetLicense", guard.ForPolicies, ecrin.OnCustomer[*ecrintypes.GetLicenseRequest], (*ecrin.Service).GetLicense),

@@ -2,6 +2,7 @@ package awsapi_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -62,6 +63,45 @@ func TestLicencesNeedAnActionOfTheirOwn(t *testing.T) {
 		for _, slug := range []string{"shop", "none"} {
 			s.send(raw{key: foreign, service: "ecrin", target: ecrinTarget + operation, body: object("accountId", home, "applicationSlug", slug)}).
 				want(t, operation, 400, "AccessDeniedException", "arn:aws:ecrin::"+home+":")
+		}
+	}
+}
+
+// Archiving a customer, and taking it back, are actions of their own: neither needs that of other changes, and these do not archive.
+func TestArchivingIsAnActionOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	var made struct{ Customer struct{ CustomerID string } }
+	for _, call := range [][2]string{{"CreateApplication", `{"applicationName":"Shop"}`},
+		{"CreateCustomer", `{"applicationSlug":"shop","customerName":"Big"}`}} {
+		a := s.send(raw{key: s.key, service: "ecrin", target: ecrinTarget + call[0], body: call[1]})
+		if err := json.Unmarshal([]byte(a.Body), &made); err != nil || a.Status != http.StatusOK {
+			t.Fatalf("%s: got %d %s", call[0], a.Status, a.Body)
+		}
+	}
+	change := func(members ...any) string {
+		return object(append([]any{"applicationSlug", "shop", "customerId", made.Customer.CustomerID}, members...)...)
+	}
+	for i, tt := range []struct {
+		action, body string
+		denied       string // action that is missing; "" if the request is allowed
+	}{
+		{"UpdateCustomer", change("customerName", "Bigger"), ""},
+		{"UpdateCustomer", change("archived", true), "ArchiveCustomer"},
+		{"UpdateCustomer", change("archived", true, "customerName", "x"), "ArchiveCustomer"},
+		{"UpdateCustomer", change("archived", false), "UnarchiveCustomer"},
+		{"ArchiveCustomer", change("archived", true, "customerName", "x"), "UpdateCustomer"},
+		{"ArchiveCustomer", change("archived", true, "accountId", home), ""},
+		{"ArchiveCustomer", change("archived", false), "UnarchiveCustomer"},
+		{"UnarchiveCustomer", change("archived", false, "neverExpires", true), "UpdateCustomer"},
+		{"UnarchiveCustomer", change("archived", false), ""},
+		{"ArchiveCustomer", change("customerName", "x"), "UpdateCustomer"},
+		{"ArchiveCustomer", change(), "UpdateCustomer"},
+	} {
+		key := s.user(fmt.Sprint("seller", i), allow("ecrin:"+tt.action))
+		a := s.send(raw{key: key, service: "ecrin", target: ecrinTarget + "UpdateCustomer", body: tt.body})
+		if tt.denied == "" && a.Status != http.StatusOK || tt.denied != "" && !strings.Contains(a.Body, "perform: ecrin:"+tt.denied) {
+			t.Errorf("with %s, %s: got %d %s, want the denial of %q", tt.action, tt.body, a.Status, a.Body, tt.denied)
 		}
 	}
 }

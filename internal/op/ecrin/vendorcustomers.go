@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -64,6 +65,27 @@ func OnCustomer[In customerNamed](s *Service, ctx context.Context, req guard.Req
 	}
 	t.Value.Customer, t.Absent, err = s.customerByID(ctx, a.Value.Application, in.GetCustomerId())
 	return t, err
+}
+
+// OnChangedCustomer resolves a customer that is changed. Archiving one, and taking it back, is an action of its own: a change of nothing
+// else needs that action alone.
+func OnChangedCustomer(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.UpdateCustomerRequest) (
+	guard.Target[Licensee], error) {
+	t, err := OnCustomer(s, ctx, req, in)
+	if err != nil || in.Archived == nil {
+		return t, err
+	}
+	archive, rest := t.Asks[0], *in
+	if archive.Action = "ecrin:UnarchiveCustomer"; *in.Archived {
+		archive.Action = "ecrin:ArchiveCustomer"
+	}
+	rest.Archived = nil
+	if reflect.DeepEqual(rest, ecrintypes.UpdateCustomerRequest{AccountId: in.AccountId, ApplicationSlug: in.ApplicationSlug,
+		CustomerId: in.CustomerId}) {
+		t.Asks = nil
+	}
+	t.Asks = append(t.Asks, archive)
+	return t, nil
 }
 
 // OnEntitled resolves a customer, or with no customerId all customers of the application, whose entitlements those of the application are.
