@@ -115,7 +115,8 @@ type row struct {
 }
 
 // rows are all requests that are served.
-var rows = slices.Concat(applicationRows, releaseRows, customerRows, pullRows, registryRows, notificationRows, clusterRows)
+var rows = slices.Concat(applicationRows, releaseRows, customerRows, pullRows, registryRows, notificationRows, clusterRows,
+	policyRows)
 
 // match returns the parts of a path that the row names, and whether the path is its.
 func (o row) match(path string) (at map[string]string, ok bool) {
@@ -254,13 +255,13 @@ func (x *request) decode(to any) error {
 
 // do does an operation of the ecrin service for the caller of the request.
 func do[Out any](x *request, operation string, in awswire.Input) (*Out, error) {
-	return doIn[Out](x.r.Context(), x, operation, in)
+	return doOf[Out](x.r.Context(), x, "ecrin", operation, in)
 }
 
-// doIn is do in a context.
-func doIn[Out any](ctx context.Context, x *request, operation string, in awswire.Input) (*Out, error) {
+// doOf does an operation of a service in a context.
+func doOf[Out any](ctx context.Context, x *request, service, operation string, in awswire.Input) (*Out, error) {
 	x.ev.Operation = operation
-	out, err := x.operations.Do(ctx, awsapi.Call{Service: "ecrin", Operation: operation, Request: x.req, Input: in,
+	out, err := x.operations.Do(ctx, awsapi.Call{Service: service, Operation: operation, Request: x.req, Input: in,
 		Event: &x.ev.Event, Hold: x.hold})
 	if err != nil {
 		return nil, err

@@ -214,7 +214,7 @@ func addRegistry(x *request) (answer, error) {
 func (x *request) undo(label string) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(x.r.Context()), 10*time.Second)
 	defer stop()
-	_, _ = doIn[ecrintypes.IntegrationResponse](ctx, x, "DeleteIntegration", &ecrintypes.IntegrationRequest{IntegrationName: label})
+	_, _ = doOf[ecrintypes.IntegrationResponse](ctx, x, "ecrin", "DeleteIntegration", &ecrintypes.IntegrationRequest{IntegrationName: label})
 }
 
 // validate makes the calls of a pull.
