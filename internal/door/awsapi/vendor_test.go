@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // Who may describe customers learns neither licences nor tokens. A customer is named by its id alone, so that the vendor's own id passes by
@@ -102,6 +104,32 @@ func TestArchivingIsAnActionOfItsOwn(t *testing.T) {
 		a := s.send(raw{key: key, service: "ecrin", target: ecrinTarget + "UpdateCustomer", body: tt.body})
 		if tt.denied == "" && a.Status != http.StatusOK || tt.denied != "" && !strings.Contains(a.Body, "perform: ecrin:"+tt.denied) {
 			t.Errorf("with %s, %s: got %d %s, want the denial of %q", tt.action, tt.body, a.Status, a.Body, tt.denied)
+		}
+	}
+}
+
+// What is reported to run tells about the account, so that the fleet has it only for who may list it.
+func TestReportedImagesNeedTheirOwnAction(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	a := s.send(raw{key: s.key, service: "ecrin", target: ecrinTarget + "CreateApplication", body: `{"applicationName":"Shop"}`})
+	if a.Status != 200 {
+		t.Fatalf("CreateApplication: got %d %s", a.Status, a.Body)
+	}
+	alone, both := s.user("alone", allow("ecrin:ListInstances")), s.user("both", allow("ecrin:ListInstances", "ecrin:ListDeployments"))
+	for _, tt := range []struct {
+		key  aws.Credentials
+		body string
+		want string // in the answer
+	}{
+		{alone, object("applicationSlug", "shop"), `"instances":[]`},
+		{alone, object("applicationSlug", "shop", "reported", true), "perform: ecrin:ListDeployments on resource: arn:aws:ecrin::" + home +
+			":application/*"},
+		{both, object("applicationSlug", "shop", "reported", true), `"instances":[]`},
+	} {
+		a := s.send(raw{key: tt.key, service: "ecrin", target: ecrinTarget + "ListInstances", body: tt.body})
+		if !strings.Contains(a.Body, tt.want) {
+			t.Errorf("%s: got %d %s, want %q", tt.body, a.Status, a.Body, tt.want)
 		}
 	}
 }

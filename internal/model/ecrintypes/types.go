@@ -1363,15 +1363,18 @@ type ListImageReportsResponse struct {
 // ListInstancesRequest is the request of ListInstances.
 type ListInstancesRequest struct {
 	AccountId       string `json:"accountId,omitzero"`
-	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+	Reported        *bool  `json:"reported,omitzero"`
 	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
 	MaxResults      *int32 `json:"maxResults,omitzero"` // 1 to 1000
 }
 
 // ListInstancesResponse is the answer of ListInstances.
 type ListInstancesResponse struct {
-	Instances []VendorInstance `json:"instances"`          // required
-	NextToken string           `json:"nextToken,omitzero"` // at most 4096 characters
+	Instances      []VendorInstance `json:"instances"` // required
+	RunningImages  []RunningImage   `json:"runningImages,omitzero"`
+	RunningLeftOut *int32           `json:"runningLeftOut,omitzero"`
+	NextToken      string           `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListJobsRequest is the request of ListJobs.
@@ -2113,6 +2116,31 @@ type RevokeTokenRequest struct {
 // RevokeTokenResponse is the answer of RevokeToken.
 type RevokeTokenResponse struct {
 	Revoked int32 `json:"revoked"` // required
+}
+
+// RunningImage is a part of requests or answers.
+type RunningImage struct {
+	Environment     string           `json:"environment,omitzero"`
+	ApplicationName string           `json:"applicationName"` // required
+	ImageName       string           `json:"imageName"`       // required
+	Image           string           `json:"image"`           // required
+	ImageDigest     string           `json:"imageDigest"`     // required, at most 200 characters
+	Versions        []RunningVersion `json:"versions,omitzero"`
+	VersionsLeftOut *int32           `json:"versionsLeftOut,omitzero"`
+	VersionsBehind  *int32           `json:"versionsBehind,omitzero"`
+	NewestVersion   string           `json:"newestVersion,omitzero"`
+	ReportedAt      awswire.Time     `json:"reportedAt"` // required
+	Until           awswire.Time     `json:"until"`      // required
+}
+
+// RunningVersion is a part of requests or answers.
+type RunningVersion struct {
+	ChannelId       string `json:"channelId"`       // required, 1 to 64 characters
+	ChannelSlug     string `json:"channelSlug"`     // required
+	ChannelSequence int64  `json:"channelSequence"` // required
+	ReleaseSequence int64  `json:"releaseSequence"` // required
+	VersionLabel    string `json:"versionLabel,omitzero"`
+	ByTag           *bool  `json:"byTag,omitzero"`
 }
 
 // Runtime is a part of requests or answers.
