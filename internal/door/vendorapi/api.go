@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,8 +120,8 @@ var rows = slices.Concat(applicationRows, releaseRows, customerRows, pullRows, r
 	policyRows)
 
 // match returns the parts of a path that the row names, and whether the path is its.
-func (o row) match(path string) (at map[string]string, ok bool) {
-	want, got := strings.Split(o.path, "/"), strings.Split(path, "/")
+func (o row) match(got []string) (at map[string]string, ok bool) {
+	want := strings.Split(o.path, "/")
 	if len(want) != len(got) {
 		return nil, false
 	}
@@ -138,13 +139,18 @@ func (o row) match(path string) (at map[string]string, ok bool) {
 	return at, true
 }
 
-// find returns the row of a method and a path below the root.
+// find returns the row of a method and an escaped path below the root. A slash that is escaped is one of an id.
 //
 // Errors: fault.UnknownOperation, fault.MethodNotAllowed.
 func find(method, path string) (row, map[string]string, error) {
-	known := false
+	known, parts := false, strings.Split(path, "/")
+	for i, part := range parts {
+		if text, err := url.PathUnescape(part); err == nil { // what cannot be read is no part of a row
+			parts[i] = text
+		}
+	}
 	for _, o := range rows {
-		at, ok := o.match(path)
+		at, ok := o.match(parts)
 		if known = known || ok; ok && o.method == method {
 			return o, at, nil
 		}
@@ -194,9 +200,7 @@ func (x *request) serve() (answer, error) {
 	}
 	// The caller first: who is unknown does not learn which paths there are.
 	key := strings.TrimSpace(x.r.Header.Get("Authorization"))
-	if _, token, ok := strings.Cut(key, "Bearer "); ok {
-		key = strings.TrimSpace(token)
-	}
+	key = strings.TrimSpace(strings.TrimPrefix(key, "Bearer "))
 	if strings.Contains(key, ":") && !x.ev.From.Secure && !x.ev.From.SourceIP.IsLoopback() {
 		return answer{}, fault.AccessDenied.New("a secret access key is accepted by TLS only: use https, or an authorization token")
 	}
@@ -210,7 +214,7 @@ func (x *request) serve() (answer, error) {
 	}
 	x.ev.Identify(by)
 	x.req = guard.Request{By: by, Region: region, Host: host, From: x.ev.From}
-	path := strings.TrimPrefix(strings.TrimPrefix(x.r.URL.Path, strings.TrimSuffix(otherRoot, root)), root)
+	path := strings.TrimPrefix(strings.TrimPrefix(x.r.URL.EscapedPath(), strings.TrimSuffix(otherRoot, root)), root)
 	o, at, err := find(x.r.Method, path)
 	if err != nil {
 		return answer{}, err

@@ -106,3 +106,70 @@ func TestVendorsCannotSendBombs(t *testing.T) {
 		t.Errorf("a large body: got %d, want 413", got.status)
 	}
 }
+
+// An escaped slash, two dots and other signs are parts of an id that does not exist: they lead to no other path.
+func TestIDsOfVendorsAreNoPaths(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.app("shop")
+	for _, path := range []string{"/v3/app/shop%2Fchannels", "/v3/app%2Fshop", "/v3/app/other%2F..%2Fshop", "/v3/app/..", "/v3/app/shop%00",
+		"/v3/app/shop%2F", "/v3/app/%2e%2e/apps", "/%76%33/apps", "/v3//apps", "/v3/apps/", "/vendor/v3/../../v3/apps",
+		"/v3/app/shop/channel/stable%2F..%2Fbeta", "/v3/external_registry/logs%2F", "/v3/customer/x%2Farchive",
+		"/v3/app/shop/customer/..%2F..%2Fother/license-download", "/v3/notification_subscription/a%2Fevents"} {
+		if got := f.call(f.key, "GET", path, ""); got.status != 404 {
+			t.Errorf("GET %s: got %d %s, want 404", path, got.status, got.text)
+		}
+	}
+	if got := f.call(f.key, "GET", "/v3/app/sh%6Fp/channels", ""); got.status != 200 {
+		t.Errorf("an escaped letter: got %d %s, want 200", got.status, got.text)
+	}
+	if got := f.call("BasicBearer "+f.Root(t).Password(t), "GET", "/v3/apps", ""); got.status != 401 && got.status != 403 {
+		t.Errorf("another scheme: got %d, want 401", got.status)
+	}
+}
+
+// Members of a wrong type are refused, also the flags of customers, and requests that are repeated say that they were.
+func TestVendorsAreToldAboutWrongMembers(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	ids := f.app("shop")
+	made := f.call(f.key, "POST", "/v3/customer", `{"name":"Big","app_id":"shop","is_airgap_enabled":true}`)
+	if made.status != 201 {
+		t.Fatalf("a customer: got %d %s", made.status, made.text)
+	}
+	customer := "/v3/customer/" + made.body.(members)["customer"].(members)["id"].(string)
+	for _, c := range []recorded{
+		{"PUT", customer, `{"name":"Big","is_airgap_enabled":"false"}`, 400, nil},
+		{"PUT", customer, `{"name":"Big","is_airgap_enabled":0}`, 400, nil},
+		{"PUT", customer, `{"name":7}`, 400, nil},
+		{"PUT", customer, `[]`, 400, nil},
+		{"PUT", customer, `{"expires_at":"tomorrow"}`, 400, nil},
+		{"PUT", customer, `{"channels":"stable"}`, 400, nil},
+		{"PUT", customer, `{"channels":[{"channel_id":"none"}]}`, 404, nil},
+		{"PUT", customer, `{"is_airgap_enabled":null,"unheard":1}`, 200, members{"customer": members{"airgap": true}}},
+		{"PUT", customer, `{"is_airgap_enabled":false}`, 200, members{"customer": members{"airgap": false}}},
+		{"POST", "/v3/customer", `null`, 404, nil},
+		{"POST", "/v3/app", `null`, 400, nil},
+		{"POST", "/v3/app", `{"name":["x"]}`, 400, nil},
+		{"POST", "/v3/app", `{"name":"shop"}`, 409, nil},
+		{"POST", "/v3/app/shop/channel", `{"name":"Stable"}`, 409, nil},
+		{"POST", "/v3/app/shop/release", `{"spec_gzip":7}`, 400, nil},
+		{"POST", "/v3/app/shop/release", `{}`, 400, nil},
+		{"POST", "/v3/app/shop/release/x/promote", `{"channelIds":["` + ids["stable"] + `"]}`, 404, nil},
+		{"POST", "/v3/app/shop/release/1/promote", `{"channelIds":"` + ids["stable"] + `"}`, 400, nil},
+		{"POST", "/v3/customers/search", `{"app_id":"shop","page_size":-1}`, 400, nil},
+		{"POST", "/v3/customers/search", `{"app_id":"shop","page_size":1e99}`, 400, nil},
+		{"GET", "/v3/app/shop/customers?currentPage=-1", ``, 400, nil},
+		{"GET", "/v3/app/shop/releases?pageSize=x", ``, 400, nil},
+		{"POST", "/v3/external_registry", `{"endpoint":{}}`, 400, nil},
+		{"POST", customer + "/archive", ``, 204, nil},
+		{"POST", customer + "/archive", ``, 204, nil},
+		{"DELETE", "/v3/app/shop/channel/" + ids["beta"], ``, 200, nil},
+		{"DELETE", "/v3/app/shop/channel/" + ids["beta"], ``, 404, nil},
+	} {
+		got := f.call(f.key, c.method, c.path, c.body)
+		if s := differs("the answer", c.want, got.body); got.status != c.status || c.want != nil && s != "" {
+			t.Errorf("%s %s %s: got %d %s, want %d %s", c.method, c.path, c.body, got.status, got.text, c.status, s)
+		}
+	}
+}

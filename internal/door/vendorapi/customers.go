@@ -59,15 +59,31 @@ type customerInput struct {
 		Default bool   `json:"is_default_for_customer"`
 	} `json:"channels"`
 	EntitlementValues []struct{ Name, Value string } `json:"entitlementValues"`
-	flags             map[string]any
+	flags             map[string]bool                // that the body has
 }
 
 // customerInput reads the body.
+//
+// Errors: fault.MalformedRequest, fault.InvalidParameter (a flag).
 func (x *request) customerInput() (in customerInput, err error) {
+	var all map[string]any
 	if err := x.decode(&in); err != nil {
 		return in, err
 	}
-	return in, x.decode(&in.flags)
+	if err := x.decode(&all); err != nil {
+		return in, err
+	}
+	in.flags = map[string]bool{}
+	for _, f := range flags {
+		switch v := all[f.in].(type) {
+		case nil:
+		case bool:
+			in.flags[f.in] = v
+		default:
+			return in, fault.InvalidParameter.New("%s must be true or false", f.in)
+		}
+	}
+	return in, nil
 }
 
 func (in customerInput) channels() []ecrintypes.CustomerChannel {
@@ -82,11 +98,15 @@ func (in customerInput) channels() []ecrintypes.CustomerChannel {
 	return out
 }
 
-// features returns the features of a customer that had some: each flag that the body has decides, the others stay.
+// features returns the features of a customer that had some: each flag that the body has decides, the others stay. A body without flags
+// has none to change, so that a change of another member at the same time as one of flags does not undo it.
 func (in customerInput) features(before []ecrintypes.CustomerFeature) []ecrintypes.CustomerFeature {
+	if len(in.flags) == 0 {
+		return nil
+	}
 	out := []ecrintypes.CustomerFeature{}
 	for _, f := range flags {
-		on, said := in.flags[f.in].(bool)
+		on, said := in.flags[f.in]
 		if said && on || !said && slices.Contains(before, f.feature) {
 			out = append(out, f.feature)
 		}

@@ -109,7 +109,7 @@ func (x *request) files() ([]ecrintypes.ReleaseFile, error) {
 	if in.SpecGzip == nil && in.Spec != "" {
 		return readSpec([]byte(in.Spec))
 	}
-	return unpackSpec(in.SpecGzip)
+	return unpackSpec(in.SpecGzip, func() error { return x.hold(x.r.Context(), maxSpec) })
 }
 
 func createRelease(x *request) (answer, error) {

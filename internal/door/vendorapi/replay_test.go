@@ -383,6 +383,23 @@ func walk(to *any, v any, fill *strings.Replacer) string {
 	return ""
 }
 
+// A folder without files, which clients send too, is no file of a release.
+func TestEmptyFoldersAreNoFiles(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.app("shop")
+	one := `{"name":"a.yaml","path":"a.yaml","content":"a: 1\n","children":[]}`
+	spec := object(t, members{"spec_gzip": packed(t, `[`+one+`,{"name":"images","path":"images","content":"","children":[]},`+
+		`{"name":"b","path":"b","content":"","children":[{"name":"c","path":"b/c","content":"","children":[]}]}]`)})
+	if got := f.call(f.key, "POST", "/v3/app/shop/release", spec); got.status != 201 {
+		t.Fatalf("a release: got %d %s", got.status, got.text)
+	}
+	got := f.call(f.key, "GET", "/v3/app/shop/release/1", "")
+	if s := differs("the answer", members{"release": members{"spec": "[" + one + "]"}}, got.body); s != "" {
+		t.Error(s)
+	}
+}
+
 // Folders and files that are no text come back as they were sent, and so does a release of one text.
 func TestSpecsComeBack(t *testing.T) {
 	t.Parallel()

@@ -37,15 +37,24 @@ func badSpec(format string, a ...any) error {
 	return fault.InvalidParameter.New("Invalid parameter at 'spec_gzip' failed to satisfy constraint: '"+format+"'", a...)
 }
 
-// unpackSpec returns the files of a compressed list, or of the compressed text of one file of YAML.
+// unpackSpec returns the files of a compressed list, or of the compressed text of one file of YAML. What is small when it is compressed may
+// be large: hold is called before more than maxBody bytes are in memory.
 //
-// Errors: fault.InvalidParameter.
-func unpackSpec(packed []byte) ([]ecrintypes.ReleaseFile, error) {
+// Errors: fault.InvalidParameter, and those of hold.
+func unpackSpec(packed []byte, hold func() error) ([]ecrintypes.ReleaseFile, error) {
 	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return nil, badSpec("base64 of files that gzip has compressed")
 	}
-	text, err := io.ReadAll(io.LimitReader(z, maxSpec+1))
+	text, err := io.ReadAll(io.LimitReader(z, maxBody+1))
+	if err == nil && len(text) > maxBody {
+		if err := hold(); err != nil {
+			return nil, err
+		}
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(z, maxSpec-maxBody))
+		text = append(text, rest...)
+	}
 	switch {
 	case err != nil:
 		return nil, badSpec("base64 of files that gzip has compressed")
@@ -81,6 +90,9 @@ func appendFiles(all []ecrintypes.ReleaseFile, nodes []specNode, depth int) (_ [
 			if all, err = appendFiles(all, n.Children, depth+1); err != nil {
 				return nil, err
 			}
+			continue
+		}
+		if n.Content == "" && n.Children != nil && path.Ext(n.Path) == "" { // clients send no such files, but folders in which there are none
 			continue
 		}
 		f := ecrintypes.ReleaseFile{Path: n.Path, Content: n.Content}
