@@ -6,7 +6,7 @@ import "slices"
 // accessor for it, so that one resolver serves all operations that have the member.
 var namingMembers = []string{
 	"registryId", "webhookName", "integrationName", "cloudName", "runtimeName", "clusterName", "environmentName", "issuer", "imageName",
-	"repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId", "applicationSlug", "customerId",
+	"repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId", "accessRequestId", "applicationSlug", "customerId",
 	"UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
 	"PolicyArn", "PolicyName", "PermissionsBoundary", "OpenIDConnectProviderArn", "Url", "AWSServiceName", "AccessKeyId", "PolicySourceArn",
 }

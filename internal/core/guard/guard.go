@@ -52,6 +52,7 @@ const (
 // Ask is an action on a resource for which a caller needs the permission.
 type Ask struct {
 	Action   string // such as ecr:PutImage; "" to require only an identified caller
+	Own      bool   // without an Action: the target is what the caller itself has made, and needs no permission
 	Or       string // an alternative action, the permission for which suffices; "" for none
 	Resource string // ARN, or "*" for an action without a resource
 	Owner    Owner
@@ -76,6 +77,7 @@ type Known struct {
 	Repository *meta.Repository   // the repository whose ARN is Resource; nil if it is no repository or does not exist
 	Tags       []meta.ResourceTag // of a Repository that is not stored, so that its ID is 0
 	Image      Image              // an image of Repository; zero for none
+	Proposed   *meta.AccessGrant  // considered beside the grants of Repository that are stored, for a preview; nil for none
 	Trust      *meta.BoundPolicy  // trust policy of the role whose ARN is Resource, for the actions of STS; nil for none
 }
 

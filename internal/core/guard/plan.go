@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +65,11 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 		}
 		p.policies.Repository = use(own)
 	}
+	if service == "ecr" && a.Repository != nil {
+		if err := g.grants(ctx, &p, who, a, use); err != nil {
+			return p, err
+		}
+	}
 	if a.Trust != nil {
 		trust, err := g.identity.Compile(policy.Trust, *a.Trust)
 		if err != nil {
@@ -88,6 +94,40 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 		err = g.releaseKeys(ctx, &p, who, a, offers)
 	}
 	return p, err
+}
+
+// grants adds the grants of access to the repository for this principal that have not ended, and the proposed one of the ask.
+func (g *Guard) grants(ctx context.Context, p *plan, who *identity.Subject, a *Ask, use func(*identity.Compiled) *policy.Compiled) error {
+	if a.Repository.ID == 0 || who.Caller.Principal == "" {
+		return nil
+	}
+	all, err := g.meta.AccessGrants(ctx, a.Repository.ID)
+	if err != nil {
+		return err
+	}
+	if a.Proposed != nil {
+		all = append(slices.Clone(all), *a.Proposed)
+	}
+	for i := range all {
+		one := &all[i]
+		if one.Principal != who.Caller.Principal || !g.now().Before(one.EndsAt) {
+			continue
+		}
+		c, err := g.identity.Compile(policy.Repository, one.Policy)
+		if err != nil {
+			return err
+		}
+		p.policies.Grants = append(p.policies.Grants, policy.Named{Name: grantName(one), Policy: use(c), Limited: true})
+	}
+	return nil
+}
+
+// grantName returns the name of a grant in the reasons of a decision.
+func grantName(g *meta.AccessGrant) string {
+	if g.Request == 0 {
+		return "proposed grant of access"
+	}
+	return "access request " + strconv.FormatInt(g.Request, 10) + ", granted until " + g.EndsAt.UTC().Format(time.RFC3339)
 }
 
 // releaseKeys sets the condition keys of entitlements: when the image was pushed and released, and which channels offer it. An image that

@@ -134,6 +134,7 @@ func (s *Service) AddWork(r *jobs.Runner, interval time.Duration, full bool) {
 		Run: s.sweepUploads})
 	s.addLifecycleWork(r)
 	s.addLabelsWork(r)
+	s.addAccessWork(r)
 	r.Add(jobs.Kind{Name: CollectNowWork, What: "collecting what nothing refers to, as the operator has asked", Parallel: 2, Attempts: 1,
 		Work: s.requestedCollection})
 	if interval > 0 {

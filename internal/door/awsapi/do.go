@@ -100,10 +100,11 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	return inPartition(output, partition), s.errorIn(partition, err)
 }
 
-// fill sets the action of asks without one to that of the row, and the reservation of all asks to that of the row.
+// fill sets the action of asks without one to that of the row, unless the target is the caller's own, and the reservation of all asks to
+// that of the row.
 func (op *operation) fill(asks []guard.Ask) []guard.Ask {
 	for i := range asks {
-		if asks[i].Action == "" {
+		if asks[i].Action == "" && !asks[i].Own {
 			asks[i].Action = op.action
 		}
 		asks[i].Reserved = op.reserved

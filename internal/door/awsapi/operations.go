@@ -219,6 +219,13 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DeleteLifecycle", guard.ForPolicies, ecrin.OnLifecycle, (*ecrin.Service).DeleteLifecycle),
 	ecrinOp("ListRepositoryAccess", guard.ForPolicies, ecrin.OnReached, (*ecrin.Service).ListRepositoryAccess),
 	ecrinOp("TestLifecycle", guard.ForPolicies, ecrin.OnLifecycle, (*ecrin.Service).TestLifecycle),
+	own(ecrinOp("RequestAccess", guard.ForPolicies, ecrin.OnAsked, (*ecrin.Service).RequestAccess)),
+	ecrinOp("ListAccessRequests", guard.ForPolicies, ecrin.OnAccessRequests, (*ecrin.Service).ListAccessRequests),
+	ecrinOp("DescribeAccessRequest", guard.ForPolicies, ecrin.OnAccessRequest, (*ecrin.Service).DescribeAccessRequest),
+	ecrinOp("ApproveAccessRequest", guard.ForPolicies, ecrin.OnApproved, (*ecrin.Service).ApproveAccessRequest),
+	ecrinOp("RefuseAccessRequest", guard.ForPolicies, ecrin.OnDecided, (*ecrin.Service).RefuseAccessRequest),
+	own(ecrinOp("WithdrawAccessRequest", guard.ForPolicies, ecrin.OnWithdrawn, (*ecrin.Service).WithdrawAccessRequest)),
+	ecrinOp("RevokeAccess", guard.ForPolicies, ecrin.OnDecided, (*ecrin.Service).RevokeAccess),
 	ecrinOp("PinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).PinImage),
 	ecrinOp("UnpinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).UnpinImage),
 	ecrinOp("ListPinnedImages", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListPinnedImages),
@@ -357,6 +364,12 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 // long returns the row as that of an operation that waits for its turn; see API.searches.
 func long(r row) row {
 	r.op.long = true
+	return r
+}
+
+// own returns the row as that of an operation that every caller can do about itself, without a permission.
+func own(r row) row {
+	r.op.action = ""
 	return r
 }
 

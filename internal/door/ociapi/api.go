@@ -50,6 +50,7 @@ type API struct {
 	chartPlaces *web.Places
 
 	anonymous bool // requests without credentials are admitted where policies allow them
+	asking    bool // denials have the address at which access is asked for
 	encode    func(policy.Request, policy.Why) string
 }
 
@@ -81,6 +82,7 @@ type Options struct {
 	Pushes    *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
 	Charts    Charts       // of customers; nil for none
 	Anonymous bool         // admit requests without credentials where policies allow them
+	Asking    bool         // add to denials the address at which access is asked for
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
 }
@@ -94,7 +96,7 @@ func New(o Options) *API {
 		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
 		charts: o.Charts, chartPlaces: chartPlaces(),
 		uploads: limiter{max: maxUploadsPerPrincipal}, passes: limiter{max: maxPassesPerCustomer},
-		rates: o.Rates, anonymous: o.Anonymous, encode: o.Encode,
+		rates: o.Rates, anonymous: o.Anonymous, asking: o.Asking, encode: o.Encode,
 	}
 }
 
@@ -185,6 +187,9 @@ func (a *API) refuse(q *request, err error) {
 	if a.anonymous && (e.Code == fault.MissingCredentials || e.Code == fault.IncompleteSignature) {
 		challenge(q.w, q.r, q.bearerChallenge())
 		return
+	}
+	if denial != nil && a.asking {
+		e = q.withAddress(e, denial)
 	}
 	a.fail(q.w, q.r, e)
 }

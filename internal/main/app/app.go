@@ -272,7 +272,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		HostRights: c.HostRights, Warning: c.LicenseWarning, Inactive: c.InactiveAfter})
 	a.vendors = vendors
 	own := ecrin.New(ecrin.Options{
-		Copies: copies, Remotes: a.remotes, Configs: a.configs, Vendor: vendors,
+		Copies: copies, Remotes: a.remotes, Configs: a.configs, Vendor: vendors, AccessFor: c.MaxAccessGrant,
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
 		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
@@ -299,8 +299,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, PullThrough: a.pull, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
-			Pushes: pushes, Charts: vendors, Anonymous: c.Anonymous, Encode: tokens.Encode, Integrations: a.remotes, Vendor: vendors,
-			Rates: rates,
+			Pushes: pushes, Charts: vendors, Anonymous: c.Anonymous, Asking: c.MaxAccessGrant > 0, Encode: tokens.Encode,
+			Integrations: a.remotes, Vendor: vendors, Rates: rates,
 		}),
 		aws: awsapi.New(awsapi.Options{
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Reports: reports, Identity: id, Guard: decisions, Trail: record,

@@ -107,7 +107,7 @@ func (c *commands) root() *cobra.Command {
 		c.application(), c.preflight(), c.app(), c.channel(), c.release(), c.customer(), c.license(), c.entitlement(),
 		c.install(), c.update(), c.files(),
 		c.bundle(), c.export(), c.bundleImport("import FILE…", "Push what was exported to a registry", "import"),
-		c.rewrite(), c.webhook(), c.usage(), c.search(), c.quota(), c.lifecycle(), c.apply(), c.refresh(), c.credential(),
+		c.rewrite(), c.webhook(), c.accessRequests(), c.usage(), c.search(), c.quota(), c.lifecycle(), c.apply(), c.refresh(), c.credential(),
 		here(c.gc(), forOperator), here(c.verify(), forOperator),
 		here(c.backup(), forFiles), here(c.restore(), forFiles), c.config(), c.version())
 	host := hostcmd.Options{Resolve: c.resolve, InUse: c.inUse, Out: c.Out, Err: c.Err}

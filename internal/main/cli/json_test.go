@@ -22,6 +22,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // notJSON are the commands whose output is no answer, each with the reason.
@@ -29,6 +30,8 @@ var notJSON = map[string]string{
 	"ecrin serve":              "runs until it is stopped; its log has --log-format",
 	"ecrin cluster connect":    "needs a cluster; test/deliver/kube reads its JSON",
 	"ecrin credential status":  "needs a cluster; test/deliver/kube reads its JSON",
+	"ecrin access request":     "the operator has no access to ask for; accessrequest.txtar reads its JSON",
+	"ecrin access withdraw":    "the operator has asked for nothing; accessrequest.txtar reads its JSON",
 	"ecrin help":               "is read by people",
 	"ecrin refresh kubernetes": "runs until it is stopped; its log has --log-format",
 	"ecrin refresh rancher":    "runs until it is stopped; its log has --log-format",
@@ -97,6 +100,21 @@ func TestAnswersAreJSON(t *testing.T) {
 	if err := s.Meta().PutReport(t.Context(), s.Registry().Account, []meta.ImageReport{{Image: "app:1", Digest: image.Digest, Tag: "1",
 		Repository: "docker.io/library/app", Type: "DOCKER_HUB", CreatedAt: time.Now(), Details: "{}"}}, nil); err != nil {
 		t.Fatal(err)
+	}
+	app, err := name.ParseRepo("team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := s.Meta().Repository(t.Context(), s.Registry(), app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, permission := range []string{"PULL", "PUSH"} {
+		if _, _, err := s.Meta().RequestAccess(t.Context(), meta.AccessRequest{Registry: s.Registry(), Name: app, Repository: asked.ID,
+			Permission: permission, Account: s.Registry().Account, Principal: s.Registry().Account.String(),
+			PrincipalARN: "arn:aws:iam::000000000000:root"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.json")
@@ -225,6 +243,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"webhook url deploy", "webhook try https://receiver.invalid/",
 		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",
 		"webhook delete failed",
+		"access list | accessRequestId", "access show $accessRequestId", "access approve $accessRequestId --for 1d --yes",
+		"access revoke $accessRequestId", "access list --status open | accessRequestId", "access refuse $accessRequestId",
 		"app create shop --slug shop", "app list", "app show shop", "app fleet shop", "app pulls shop", "app egress shop --by customer",
 		"app threshold set shop 1GiB", "app threshold list shop", "channel create shop Nightly", "channel list shop",
 		"channel update shop nightly --semver", "channel archive shop nightly", "release init $release", "release create shop $release",

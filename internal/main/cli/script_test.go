@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	userkey NAME     create a user with an access key in the default account; $USERKEY is the key
 //	rootkey          set $KEY to the root key of the default account
 //	login            get a docker token; $TOKEN is then the id of the latest
+//	accessid [open]  set $ID to the newest request for access to the default registry, or the newest open one
 //	delete REPO DIG  delete an image by the ECR API
 //	ask ACCOUNT REPO describe the images of a repository of the default registry as an account's root; $ID is the request's
 //	pulls STATUS FILE REPOSITORY TAG  pull an image with the password in FILE, which must end with STATUS
@@ -63,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"rootkey":  scriptRootKey,
 			"userkey":  scriptUserKey,
 			"login":    scriptLogin,
+			"accessid": scriptAccessID,
 			"delete":   scriptDelete,
 			"ask":      scriptAsk,
 			"pulls":    scriptPulls,
@@ -210,6 +212,21 @@ func scriptUserKey(ts *testscript.TestScript, neg bool, args []string) {
 	id, err := userKey(context.Background(), ts.Getenv("ECRIN_DATA"), args[0])
 	ts.Check(err)
 	ts.Setenv("USERKEY", id)
+}
+
+func scriptAccessID(ts *testscript.TestScript, neg bool, args []string) {
+	s, err := client.Open(ts.Getenv("ECRIN_DATA"), "")
+	ts.Check(err)
+	var out ecrintypes.ListAccessRequestsResponse
+	in := &ecrintypes.ListAccessRequestsRequest{}
+	if len(args) > 0 {
+		in.Status = ecrintypes.AccessStatusOPEN
+	}
+	ts.Check(s.Call(context.Background(), "ListAccessRequests", in, &out))
+	if len(out.Requests) == 0 {
+		ts.Fatalf("there is no request for access")
+	}
+	ts.Setenv("ID", out.Requests[0].AccessRequestId)
 }
 
 func scriptLogin(ts *testscript.TestScript, neg bool, args []string) {

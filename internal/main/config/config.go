@@ -101,6 +101,7 @@ type Config struct {
 	RancherAPI bool `yaml:"rancher_api"`
 	// Shipping is about what vendors ship to customers.
 	Shipping `yaml:",inline"`
+	Access   `yaml:",inline"`
 	// MaxConnections is how many connections the server has at once; 0 for three quarters of the file descriptors that the process
 	// may have, at most 16384. When there are more, idle ones are closed for new ones. Default 0.
 	MaxConnections int `yaml:"max_connections"`
@@ -166,10 +167,10 @@ func Default() Config {
 	return Config{
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
 		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024,
-		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour,
+		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour, PullLogKeep: 1_000_000, PullLogKeepFor: 90 * 24 * time.Hour,
 		EventPulls: string(events.Off), EventDenials: string(events.Counted), EventsKeep: 100_000, EventsKeepFor: 7 * 24 * time.Hour,
-		PullLogKeep: 1_000_000, PullLogKeepFor: 90 * 24 * time.Hour,
 		Shipping:               Shipping{CustomerRequests: 6000, LicenseWarning: 14 * 24 * time.Hour, InactiveAfter: 24 * time.Hour},
+		Access:                 Access{MaxAccessGrant: 90 * 24 * time.Hour},
 		MaxUploadsPerPrincipal: 2000, MaxUploadsPerRepository: 10_000, MaxTokensPerPrincipal: 20_000, MaxSessionsPerPrincipal: 20_000,
 		Traces: Traces{Ratio: 1}, LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}
@@ -385,8 +386,7 @@ func (c *Config) Settings() []Setting {
 			c.StopTimeout.String(), "", duration(&c.StopTimeout)},
 		{"gc-grace", "ECRIN_GC_GRACE", "how long deleted repositories and images can be restored, a `duration` such as 168h",
 			c.GCGrace.String(), "", duration(&c.GCGrace)},
-		{"gc-interval", "ECRIN_GC_INTERVAL", "the `duration` between two collections of what nothing refers to, 0 for none",
-			c.GCInterval.String(), "", duration(&c.GCInterval)},
+		{"gc-interval", "ECRIN_GC_INTERVAL", "`duration` between collections, 0 for none", c.GCInterval.String(), "", duration(&c.GCInterval)},
 		{"event-pulls", "ECRIN_EVENT_PULLS", "which pulls have events, a `mode`: off, counted or sampled", c.EventPulls, "", text(&c.EventPulls)},
 		{"event-denials", "ECRIN_EVENT_DENIALS", "whether denied requests have events, a `mode`: off or counted", c.EventDenials, "",
 			text(&c.EventDenials)},
@@ -395,11 +395,10 @@ func (c *Config) Settings() []Setting {
 		{"events-keep-for", "ECRIN_EVENTS_KEEP_FOR", "how long events are kept, a `duration` such as 168h", c.EventsKeepFor.String(), "",
 			duration(&c.EventsKeepFor)},
 		{"pull-log-keep", "ECRIN_PULL_LOG_KEEP", "`number` of lines of the pull log of each application that are kept",
-			strconv.Itoa(c.PullLogKeep),
-			"", number(&c.PullLogKeep)},
+			strconv.Itoa(c.PullLogKeep), "", number(&c.PullLogKeep)},
 		{"pull-log-keep-for", "ECRIN_PULL_LOG_KEEP_FOR", "how long lines of the pull log are kept, a `duration` such as 720h",
 			c.PullLogKeepFor.String(), "", duration(&c.PullLogKeepFor)},
-	}, slices.Concat(c.Traces.settings(), c.Shipping.settings(list))...)
+	}, slices.Concat(c.Traces.settings(), c.Shipping.settings(list), c.Access.settings())...)
 }
 
 // ReadEnv sets the fields of c whose environment variables are set and not empty. get has the contract of os.LookupEnv.
@@ -584,6 +583,7 @@ func (c Config) Check() (Checked, error) {
 	if c.EventsKeepFor < time.Minute {
 		note("events_keep_for", fmt.Errorf("want at least 1m, got %s", c.EventsKeepFor))
 	}
+	c.Access.check(note)
 	if c.PullLogKeep < 1 {
 		note("pull_log_keep", fmt.Errorf("want a number from 1, got %d", c.PullLogKeep))
 	}

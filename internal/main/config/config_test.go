@@ -70,6 +70,7 @@ events_keep: 5
 events_keep_for: 2h
 pull_log_keep: 7
 pull_log_keep_for: 3h
+max_access_grant: 4h
 traces: {url: "https://collector.example.com/", headers: "X-Key=canary%2C, a=b", ratio: 0.5}
 ephemeral: true
 seed: [a.yaml, b.yaml]
@@ -110,7 +111,7 @@ func TestRead(t *testing.T) {
 		Traces:    config.Traces{URL: "https://collector.example.com/", Headers: secret.New("X-Key=canary%2C, a=b"), Ratio: 0.5},
 		Ephemeral: true, Seed: []string{"a.yaml", "b.yaml"},
 		EventPulls: "sampled", EventDenials: "off", EventsKeep: 5, EventsKeepFor: 2 * time.Hour,
-		PullLogKeep: 7, PullLogKeepFor: 3 * time.Hour,
+		PullLogKeep: 7, PullLogKeepFor: 3 * time.Hour, Access: config.Access{MaxAccessGrant: 4 * time.Hour},
 		StrictECR: "quotas,page-100", LogLevel: "debug", LogFormat: "json", StopTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -306,6 +307,7 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.EventsKeepFor = 1 }, "events_keep_for: want at least 1m"},
 		{func(c *config.Config) { c.PullLogKeep = 0 }, "pull_log_keep: want a number from 1"},
 		{func(c *config.Config) { c.PullLogKeepFor = 1 }, "pull_log_keep_for: want at least 1m"},
+		{func(c *config.Config) { c.MaxAccessGrant = 1 }, "max_access_grant: want at least 1m"},
 		{func(c *config.Config) { c.StopTimeout = -1 }, "stop_timeout: "},
 	} {
 		cfg := config.Default()

@@ -20,6 +20,9 @@ func (v *ApplicationRequest) GetAccountId() string { return v.AccountId }
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
 func (v *ApplicationRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
+// GetAccessRequestId returns the member accessRequestId, or "" if it is absent.
+func (v *ApproveAccessRequestRequest) GetAccessRequestId() string { return v.AccessRequestId }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ChannelRequest) GetAccountId() string { return v.AccountId }
 
@@ -116,6 +119,9 @@ func (v *CustomerTokenRequest) GetAccountId() string { return v.AccountId }
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
 func (v *CustomerTokenRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
+// GetAccessRequestId returns the member accessRequestId, or "" if it is absent.
+func (v *DecideAccessRequest) GetAccessRequestId() string { return v.AccessRequestId }
+
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *DeleteAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
@@ -169,6 +175,9 @@ func (v *DemoteReleaseRequest) GetAccountId() string { return v.AccountId }
 
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
 func (v *DemoteReleaseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccessRequestId returns the member accessRequestId, or "" if it is absent.
+func (v *DescribeAccessRequestRequest) GetAccessRequestId() string { return v.AccessRequestId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeApplicationsRequest) GetAccountId() string { return v.AccountId }
@@ -298,6 +307,9 @@ func (v *IntegrationRequest) GetIntegrationName() string { return v.IntegrationN
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListAccessKeysRequest) GetAccountId() string { return v.AccountId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListAccessRequestsRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListAuditEventsRequest) GetAccountId() string { return v.AccountId }
@@ -589,6 +601,12 @@ func (v *ReportDeploymentsRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ReportImageRequest) GetAccountId() string { return v.AccountId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *RequestAccessRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *RequestAccessRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RestoreImageRequest) GetRegistryId() string { return v.RegistryId }

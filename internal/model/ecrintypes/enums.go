@@ -22,6 +22,18 @@ const (
 	AccessKindROLE      AccessKind = "ROLE"
 )
 
+// AccessStatus is one of the values below.
+type AccessStatus string
+
+const (
+	AccessStatusOPEN      AccessStatus = "OPEN"
+	AccessStatusGRANTED   AccessStatus = "GRANTED"
+	AccessStatusREFUSED   AccessStatus = "REFUSED"
+	AccessStatusWITHDRAWN AccessStatus = "WITHDRAWN"
+	AccessStatusENDED     AccessStatus = "ENDED"
+	AccessStatusEXPIRED   AccessStatus = "EXPIRED"
+)
+
 // ClusterState is one of the values below.
 type ClusterState string
 

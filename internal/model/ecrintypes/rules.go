@@ -5,8 +5,15 @@ package ecrintypes
 import "github.com/ecrin-dev/ecrin/internal/model/awswire"
 
 var (
+	ruleAccessAction           = &awswire.StringRule{Min: 1, Max: 64}
+	ruleAccessActionList       = awswire.SizeRule{Max: 10}
+	ruleAccessAddress          = &awswire.StringRule{Min: 1, Max: 400}
 	ruleAccessKeyId            = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Z0-9]+`)}
 	ruleAccessKeyStatus        = &awswire.StringRule{Enum: []string{"ACTIVE", "INACTIVE"}}
+	ruleAccessReason           = &awswire.StringRule{Max: 256}
+	ruleAccessRequestId        = &awswire.StringRule{Pattern: awswire.NewPattern(`[0-9]{1,19}`)}
+	ruleAccessStatus           = &awswire.StringRule{Enum: []string{"OPEN", "GRANTED", "REFUSED", "WITHDRAWN", "ENDED", "EXPIRED"}}
+	ruleAccessTagList          = awswire.SizeRule{Max: 20}
 	ruleAccountAlias           = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9]([a-z0-9-]*[a-z0-9])?`)}
 	ruleAccountId              = &awswire.StringRule{Pattern: awswire.NewPattern(`[0-9]{12}`)}
 	ruleActionName             = &awswire.StringRule{Min: 3, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9-]+:[a-zA-Z]+`)}

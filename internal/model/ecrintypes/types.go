@@ -4,6 +4,14 @@ package ecrintypes
 
 import "github.com/ecrin-dev/ecrin/internal/model/awswire"
 
+// AccessDecision is a part of requests or answers.
+type AccessDecision struct {
+	Action        string `json:"action"`        // required
+	AllowedBefore bool   `json:"allowedBefore"` // required
+	AllowedAfter  bool   `json:"allowedAfter"`  // required
+	Reason        string `json:"reason"`        // required
+}
+
 // AccessKey is a part of requests or answers.
 type AccessKey struct {
 	AccessKeyId     string          `json:"accessKeyId"` // required, 16 to 128 characters
@@ -12,6 +20,40 @@ type AccessKey struct {
 	PrincipalArn    string          `json:"principalArn"` // required
 	Status          AccessKeyStatus `json:"status"`       // required
 	CreatedAt       awswire.Time    `json:"createdAt"`    // required
+}
+
+// AccessPreview is a part of requests or answers.
+type AccessPreview struct {
+	PolicyText string           `json:"policyText"` // required
+	Decisions  []AccessDecision `json:"decisions"`  // required
+	Note       string           `json:"note,omitzero"`
+}
+
+// AccessRequest is a part of requests or answers.
+type AccessRequest struct {
+	AccessRequestId string        `json:"accessRequestId"` // required
+	Status          AccessStatus  `json:"status"`          // required
+	Address         string        `json:"address"`         // required, 1 to 400 characters
+	RegistryId      string        `json:"registryId"`      // required
+	Region          string        `json:"region"`          // required
+	RepositoryName  string        `json:"repositoryName"`  // required, 2 to 256 characters
+	Permission      Permission    `json:"permission"`      // required
+	PrincipalArn    string        `json:"principalArn"`    // required
+	PrincipalId     string        `json:"principalId"`     // required
+	AccountId       string        `json:"accountId"`       // required
+	Reason          string        `json:"reason,omitzero"` // at most 256 characters
+	Asked           int64         `json:"asked"`           // required
+	CreatedAt       awswire.Time  `json:"createdAt"`       // required
+	LastAskedAt     awswire.Time  `json:"lastAskedAt"`     // required
+	Until           *awswire.Time `json:"until,omitzero"`
+	DecidedAt       *awswire.Time `json:"decidedAt,omitzero"`
+	DecidedBy       string        `json:"decidedBy,omitzero"`
+	Note            string        `json:"note,omitzero"` // at most 256 characters
+}
+
+// AccessRequestResponse is the answer of RevokeAccess.
+type AccessRequestResponse struct {
+	Request AccessRequest `json:"request"` // required
 }
 
 // Account is a part of requests or answers.
@@ -60,6 +102,15 @@ type ApplicationHostResponse struct {
 type ApplicationRequest struct {
 	AccountId       string `json:"accountId,omitzero"`
 	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// ApproveAccessRequestRequest is the request of ApproveAccessRequest.
+type ApproveAccessRequestRequest struct {
+	AccessRequestId string       `json:"accessRequestId"`    // required
+	Until           awswire.Time `json:"until"`              // required
+	Actions         []string     `json:"actions,omitzero"`   // at most 10 elements
+	ImageTags       []string     `json:"imageTags,omitzero"` // at most 20 elements
+	Note            string       `json:"note,omitzero"`      // at most 256 characters
 }
 
 // ChannelRequest is the request of ArchiveChannel.
@@ -435,6 +486,12 @@ type Damage struct {
 	Quarantined bool       `json:"quarantined"` // required
 }
 
+// DecideAccessRequest is the request of RevokeAccess.
+type DecideAccessRequest struct {
+	AccessRequestId string `json:"accessRequestId"` // required
+	Note            string `json:"note,omitzero"`   // at most 256 characters
+}
+
 // DeleteAccessKeyRequest is the request of DeleteAccessKey.
 type DeleteAccessKeyRequest struct {
 	AccessKeyId string `json:"accessKeyId"` // required, 16 to 128 characters
@@ -592,6 +649,19 @@ type Deployment struct {
 type DeploymentsResponse struct {
 	Deployments []Deployment `json:"deployments"`        // required
 	NextToken   string       `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// DescribeAccessRequestRequest is the request of DescribeAccessRequest.
+type DescribeAccessRequestRequest struct {
+	AccessRequestId string   `json:"accessRequestId"`    // required
+	Actions         []string `json:"actions,omitzero"`   // at most 10 elements
+	ImageTags       []string `json:"imageTags,omitzero"` // at most 20 elements
+}
+
+// DescribeAccessRequestResponse is the answer of DescribeAccessRequest.
+type DescribeAccessRequestResponse struct {
+	Request AccessRequest  `json:"request"` // required
+	Preview *AccessPreview `json:"preview,omitzero"`
 }
 
 // DescribeApplicationsRequest is the request of DescribeApplications.
@@ -1174,6 +1244,21 @@ type ListAccessKeysRequest struct {
 // ListAccessKeysResponse is the answer of ListAccessKeys.
 type ListAccessKeysResponse struct {
 	AccessKeys []AccessKey `json:"accessKeys"` // required
+}
+
+// ListAccessRequestsRequest is the request of ListAccessRequests.
+type ListAccessRequestsRequest struct {
+	RegistryId string       `json:"registryId,omitzero"`
+	Status     AccessStatus `json:"status,omitzero"`
+	Own        *bool        `json:"own,omitzero"`
+	NextToken  string       `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults *int32       `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListAccessRequestsResponse is the answer of ListAccessRequests.
+type ListAccessRequestsResponse struct {
+	Requests  []AccessRequest `json:"requests"`           // required
+	NextToken string          `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListAccountsRequest is the request of ListAccounts.
@@ -2075,6 +2160,21 @@ type RepositoryUsage struct {
 	SharedBytes    int64  `json:"sharedBytes"`    // required
 	KeptBytes      int64  `json:"keptBytes"`      // required
 	UnusedBytes    int64  `json:"unusedBytes"`    // required
+}
+
+// RequestAccessRequest is the request of RequestAccess.
+type RequestAccessRequest struct {
+	Address        string     `json:"address,omitzero"` // 1 to 400 characters
+	RegistryId     string     `json:"registryId,omitzero"`
+	RepositoryName string     `json:"repositoryName,omitzero"` // 2 to 256 characters
+	Permission     Permission `json:"permission,omitzero"`
+	Reason         string     `json:"reason,omitzero"` // at most 256 characters
+}
+
+// RequestAccessResponse is the answer of RequestAccess.
+type RequestAccessResponse struct {
+	Request AccessRequest `json:"request"` // required
+	Merged  bool          `json:"merged"`  // required
 }
 
 // RestoreImageRequest is the request of RestoreImage.

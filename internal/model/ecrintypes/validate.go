@@ -45,6 +45,30 @@ func (v *ApplicationRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ApproveAccessRequestRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ApproveAccessRequestRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"accessRequestId", v.AccessRequestId, ruleAccessRequestId)
+	if v.Actions != nil {
+		c.Size(at+"actions", len(v.Actions), ruleAccessActionList)
+		for _, e := range v.Actions {
+			c.Within(at+"actions", awswire.Elements, e, ruleAccessAction)
+		}
+	}
+	if v.ImageTags != nil {
+		c.Size(at+"imageTags", len(v.ImageTags), ruleAccessTagList)
+		for _, e := range v.ImageTags {
+			c.Within(at+"imageTags", awswire.Elements, e, ruleTagGlob)
+		}
+	}
+	c.Optional(at+"note", v.Note, ruleAccessReason)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ChannelRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -362,6 +386,18 @@ func (v *CustomerTokenRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DecideAccessRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DecideAccessRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"accessRequestId", v.AccessRequestId, ruleAccessRequestId)
+	c.Optional(at+"note", v.Note, ruleAccessReason)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *DeleteAccessKeyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -495,6 +531,29 @@ func (v *DemoteReleaseRequest) check(c *awswire.Checker, at string) {
 	c.Int(at+"channelSequence", int64(v.ChannelSequence), ruleReleaseSequence)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeAccessRequestRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeAccessRequestRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"accessRequestId", v.AccessRequestId, ruleAccessRequestId)
+	if v.Actions != nil {
+		c.Size(at+"actions", len(v.Actions), ruleAccessActionList)
+		for _, e := range v.Actions {
+			c.Within(at+"actions", awswire.Elements, e, ruleAccessAction)
+		}
+	}
+	if v.ImageTags != nil {
+		c.Size(at+"imageTags", len(v.ImageTags), ruleAccessTagList)
+		for _, e := range v.ImageTags {
+			c.Within(at+"imageTags", awswire.Elements, e, ruleTagGlob)
+		}
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -806,6 +865,22 @@ func (v *ListAccessKeysRequest) Validate() error {
 
 func (v *ListAccessKeysRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListAccessRequestsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListAccessRequestsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"status", string(v.Status), ruleAccessStatus)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -1676,6 +1751,21 @@ func (v *ReportImageRequest) Validate() error {
 func (v *ReportImageRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"reportVariables", v.ReportVariables, ruleReportVariables)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RequestAccessRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RequestAccessRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"address", v.Address, ruleAccessAddress)
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"permission", string(v.Permission), rulePermission)
+	c.Optional(at+"reason", v.Reason, ruleAccessReason)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -45,6 +45,8 @@ type Service struct {
 	pages    pagetoken.Sealer
 	reserved func(action string) guard.Reserved
 	now      func() time.Time
+
+	accessFor time.Duration
 }
 
 // Trail reads the audit trail.
@@ -81,6 +83,8 @@ type Options struct {
 	Pages    pagetoken.Sealer
 	Reserved func(action string) guard.Reserved // the column Reserved of an action in the operation tables
 	Now      func() time.Time
+	// AccessFor is the longest time for which access can be granted; 0 turns requests for access off.
+	AccessFor time.Duration
 }
 
 // New returns a Service.
@@ -89,6 +93,7 @@ func New(o Options) *Service {
 		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, keys: o.Keys,
 		events: o.Events, remotes: o.Remotes, configs: o.Configs, vendor: o.Vendor,
 		trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
+		accessFor: o.AccessFor,
 	}
 }
 

@@ -135,6 +135,14 @@ func shapes() map[string]struct {
 				`"count":7,"window-start":"2026-01-02T11:04:05.74Z","window-end":"2026-01-02T11:05:05.74Z"`), ofImage},
 		"repository created": {event.RepositoryCreated(origin, app.Repository, alice), own("Ecrin Repository Action", repo,
 			`"result":"SUCCESS","repository-name":"team/app","action-type":"CREATE","principal":"`+alice+`"`), ofRepository},
+		"access asked": {event.AccessChanged(origin, event.Access{Action: event.AccessRequested, Repository: app.Repository, ID: "7",
+			Requester: alice, Permission: "PULL", Principal: alice}), own("Ecrin Access Action", repo,
+			`"result":"SUCCESS","action-type":"ACCESS_REQUESTED","repository-name":"team/app","access-request-id":"7","requester":"`+alice+
+				`","permission":"PULL","principal":"`+alice+`"`), ofRepository},
+		"access ended": {event.AccessChanged(origin, event.Access{Action: event.AccessEnded, Repository: app.Repository, ID: "7",
+			Requester: alice, Permission: "PUSH", Until: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}), own("Ecrin Access Action", repo,
+			`"result":"SUCCESS","action-type":"ACCESS_ENDED","repository-name":"team/app","access-request-id":"7","requester":"`+alice+
+				`","permission":"PUSH","until":"2026-01-02T03:04:05Z"`), ofRepository},
 		"repository deleted": {event.RepositoryDeleted(origin, app.Repository, alice), own("Ecrin Repository Action", repo,
 			`"result":"SUCCESS","repository-name":"team/app","action-type":"DELETE","principal":"`+alice+`"`), ofRepository},
 		"repository restored": {event.RepositoryRestored(origin, app.Repository, ""), own("Ecrin Repository Action", repo,

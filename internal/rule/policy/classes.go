@@ -113,7 +113,7 @@ func (p *Policies) all() iter.Seq[*Compiled] {
 				return
 			}
 		}
-		for _, of := range slices.Concat(p.RCP, p.SCP, [][]Named{p.Identity, p.Boundary, p.Session}) {
+		for _, of := range slices.Concat(p.RCP, p.SCP, [][]Named{p.Grants, p.Identity, p.Boundary, p.Session}) {
 			for i := range of {
 				if of[i].Policy != nil && !yield(of[i].Policy) {
 					return

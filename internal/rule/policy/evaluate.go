@@ -16,6 +16,9 @@ type Named struct {
 	Name   string // such as the name of an inline policy; may be empty
 	ARN    string // of a managed or control policy; "" for others
 	Policy *Compiled
+	// Limited is set of a policy of a repository that never allows more than the permissions boundary and the session policies of
+	// the caller: the caller counts as named by its role or user, not by itself.
+	Limited bool
 }
 
 // Policies holds the policies that apply to a request. It must not hold policies that do not apply: control policies
@@ -26,6 +29,7 @@ type Policies struct {
 	RCP        [][]Named // resource control, of the resource's account, by level, with [FullAccess]; empty does not restrict
 	SCP        [][]Named // service control, of the caller's account, likewise
 	Repository *Compiled // of the repository; nil when there is none
+	Grants     []Named   // of access to the repository for a time, to this caller; they only add to Repository
 	Registry   *Compiled // of the registry; nil when there is none
 	RegistryV1 bool      // the registry policy has the scope V1: it applies to three actions only
 	Trust      *Compiled // of the role to assume; nil for all but the actions of STS on a role
@@ -145,6 +149,7 @@ func (d *decision) evaluate(p *Policies) {
 		}
 	}
 	d.evaluatePolicy(LayerResource, Named{Policy: p.Repository})
+	d.evaluateSet(LayerResource, p.Grants)
 	if !p.RegistryV1 || scopeV1(d.Action) {
 		d.evaluatePolicy(LayerResource, Named{Policy: p.Registry})
 	}
@@ -234,6 +239,9 @@ func (d *decision) evaluatePolicy(l Layer, p Named) {
 		}
 		if !ok {
 			continue
+		}
+		if p.Limited && n&toCaller != 0 {
+			n = n&^toCaller | toIssuer
 		}
 		found, verdict, stronger := &t.allow, Allowed, n > t.naming
 		if s.deny {

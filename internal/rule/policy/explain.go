@@ -238,6 +238,23 @@ func (d *decision) changes() []Change {
 	return slices.DeleteFunc(all, func(c Change) bool { return c.Add == "" && c.Remove == nil })
 }
 
+// ByResource reports whether the request is denied for no other reason than that no policy of its resource allows it: one statement there
+// for the caller would allow it.
+func (w Why) ByResource() bool {
+	added := false
+	for _, c := range w.Changes {
+		switch {
+		case c.Remove != nil:
+			return false
+		case c.Layer == LayerResource:
+			added = true
+		case !c.Alternative:
+			return false
+		}
+	}
+	return added
+}
+
 // addition returns the smallest policy of a layer that allows the request, or "" if there is none: a resource policy
 // cannot allow an action that has no resource.
 func (d *decision) addition(l Layer) string {

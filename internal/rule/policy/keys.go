@@ -48,7 +48,7 @@ func (p *Policies) Keys() []string {
 			}
 		}
 	}
-	sets := slices.Concat(p.RCP, p.SCP, [][]Named{p.Identity, p.Boundary, p.Session})
+	sets := slices.Concat(p.RCP, p.SCP, [][]Named{p.Grants, p.Identity, p.Boundary, p.Session})
 	for _, set := range sets {
 		for _, n := range set {
 			add(n.Policy)

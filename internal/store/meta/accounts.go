@@ -173,6 +173,9 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 				return err
 			}
 		}
+		if err := t.deleteAccess(id); err != nil {
+			return err
+		}
 		// A later account with the same number must not get the events of this one.
 		if _, err := t.exec(`DELETE FROM deliveries WHERE webhook IN (SELECT id FROM webhooks WHERE account = $1)`, id.String()); err != nil {
 			return err

@@ -17,6 +17,7 @@ type cache struct {
 	sessions     shelf[string, Session]
 	registries   shelf[name.Registry, BoundPolicy]
 	resourceTags shelf[int64, []ResourceTag] // by repository
+	grants       shelf[int64, []AccessGrant] // by repository
 	settings     shelf[settingKey, string]
 	exclusions   shelf[name.Registry, []PullExclusion]
 	cacheRules   shelf[name.Registry, []CacheRule]
@@ -52,6 +53,7 @@ type (
 func (c *cache) init() {
 	c.keys.max, c.tokens.max, c.settings.max = 4096, 4096, 1024
 	c.sessions.max, c.registries.max, c.resourceTags.max = 4096, 1024, 4096
+	c.grants.max = 4096
 	c.repositories.max, c.holdings.max, c.exclusions.max, c.cacheRules.max = 4096, 16384, 1024, 256
 	// Further ones are in files, see SpillTo. A head takes about 150 bytes.
 	c.heads.max, c.heads.form = 16<<10, headForm{}
@@ -102,6 +104,7 @@ func (c *cache) dropAll() {
 	c.sessions.drop()
 	c.registries.drop()
 	c.resourceTags.drop()
+	c.grants.drop()
 	c.settings.drop()
 	c.exclusions.drop()
 	c.cacheRules.drop()

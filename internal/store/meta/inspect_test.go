@@ -110,13 +110,16 @@ var caches = map[string][]scopeKind{
 	"pulled_images":             nil,
 	"pull_denials":              nil,
 	"cache_fetches":             nil,
+	"access_requests":           nil,
+	"access_grants":             {scopeAccess},
 }
 
 // insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes
 // nothing stale, because the absence of a row is not cached.
 var insertsCount = []string{"cache_rules", "image_references",
 	"tags", "repository_labels", "accounts", "entities", "entity_tags", "entity_policies",
-	"entity_attachments", "entity_members", "policy_versions", "control_policies", "entitlements", "application_hosts", "promotions"}
+	"entity_attachments", "entity_members", "policy_versions", "control_policies", "entitlements", "application_hosts", "promotions",
+	"access_grants"}
 
 // harmless are changes to columns that no cache holds, or whose cached value may be out of date.
 var harmless = []*regexp.Regexp{

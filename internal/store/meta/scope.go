@@ -34,6 +34,7 @@ const (
 	scopeRegistryPolicies scopeKind = "registry-policies" // all policies of registries
 	scopeCacheRules       scopeKind = "cache-rules"       // all rules of pull-through caches
 	scopeResourceTags     scopeKind = "resource-tags"     // the resource tags of a repository
+	scopeAccess           scopeKind = "access"            // the grants of access to a repository, 0 for all
 	scopeRepository       scopeKind = "repository"        // the settings and the policy of a repository
 	scopeRepositories     scopeKind = "repositories"      // all repositories with their contents
 	scopeImage            scopeKind = "image"             // the manifest of a digest in a repository
@@ -54,7 +55,7 @@ func (s scope) text() string {
 			return string(s.kind)
 		}
 		return string(s.kind) + " " + s.id
-	case scopeResourceTags, scopeImages:
+	case scopeResourceTags, scopeImages, scopeAccess:
 		return string(s.kind) + " " + strconv.FormatInt(s.repository, 10)
 	case scopeImage, scopeHolding:
 		return fmt.Sprintf("%s %d %s", s.kind, s.repository, s.ref.Digest)
@@ -92,7 +93,7 @@ func parseScope(text string) (s scope, ok bool) {
 		s.registry.Region, err2 = name.ParseRegion(fields[1])
 		s.repo, err3 = name.ParseRepo(fields[2])
 		return s, err1 == nil && err2 == nil && err3 == nil
-	case scopeResourceTags, scopeImages:
+	case scopeResourceTags, scopeImages, scopeAccess:
 		if len(fields) != 1 {
 			return scope{}, false
 		}
@@ -165,6 +166,12 @@ func (s *Store) drop(scopes []scope) {
 			c.cacheRules.drop()
 		case scopeResourceTags:
 			c.resourceTags.drop(one.repository)
+		case scopeAccess:
+			if one.repository == 0 {
+				c.grants.drop()
+				continue
+			}
+			c.grants.drop(one.repository)
 		case scopeRepository:
 			c.repositories.drop(repositoryKey{one.registry, one.repo})
 		case scopeRepositories:

@@ -91,6 +91,7 @@ func TestScopeTexts(t *testing.T) {
 	d := metatest.Digest("x").String()
 	for _, text := range []string{
 		"identity", "keys", "keys AKIA1", "tokens", "tokens t-1", "sessions", "settings", "registry-policies", "resource-tags 7", "images 7",
+		"access 7", "access 0",
 		"repository 111122223333 eu-west-1 team/app", "repositories", "offers", "image 7 " + d, "holding 7 " + d, "tag 7 v1.0", "everything",
 	} {
 		if got := meta.ScopeText(text); got != text {

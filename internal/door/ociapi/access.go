@@ -1,0 +1,31 @@
+package ociapi
+
+import (
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/access"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// withAddress returns the error of a denial with the address at which the caller can ask for access, if a grant would allow the request and
+// the caller is one that can ask. The address names only what the request has named: it does not tell whether the repository exists, and
+// nothing is stored for it. The error is not changed: it belongs to the event of the request.
+func (q *request) withAddress(e *fault.Error, d *guard.Denial) *fault.Error {
+	switch q.caller.Kind {
+	case identity.User, identity.RoleSession, identity.Root:
+	default:
+		return e
+	}
+	a := access.Address{Permission: access.For(d.Request.Action), Registry: q.reg, Repository: q.repo}
+	if a.Permission == "" || a.Repository == (name.Repo{}) || !d.Why.ByResource() {
+		return e
+	}
+	asked := *e
+	asked.Fields = map[string]any{}
+	for k, v := range e.Fields {
+		asked.Fields[k] = v
+	}
+	asked.Public += "; ask the owner for it: ecrin access request " + a.String()
+	return asked.With("accessRequest", a.String())
+}
