@@ -11,6 +11,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
 	"github.com/ecrin-dev/ecrin/internal/deliver/release"
+	"github.com/ecrin-dev/ecrin/internal/rule/apptemplate"
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
@@ -38,8 +39,12 @@ func (s *stopping) Save(ctx context.Context, e release.Environment) error {
 	return s.step(func() error { return s.Folder.Save(ctx, e) })
 }
 
-func (s *stopping) Apply(ctx context.Context, o []map[string]any, remove []kube.ObjectKey) error {
-	return s.step(func() error { return s.Folder.Apply(ctx, o, remove) })
+func (s *stopping) Apply(ctx context.Context, all []apptemplate.Stage, remove []kube.ObjectKey) (found []kube.Health, err error) {
+	err = s.step(func() (err error) {
+		found, err = s.Folder.Apply(ctx, all, remove)
+		return err
+	})
+	return found, err
 }
 
 func deployment(t *testing.T, target release.Target, images string) *release.Deploy {
@@ -137,9 +142,9 @@ type removing struct {
 	removed []kube.ObjectKey
 }
 
-func (r *removing) Apply(ctx context.Context, o []map[string]any, remove []kube.ObjectKey) error {
+func (r *removing) Apply(ctx context.Context, all []apptemplate.Stage, remove []kube.ObjectKey) ([]kube.Health, error) {
 	r.removed = append(r.removed, remove...)
-	return r.Folder.Apply(ctx, o, remove)
+	return r.Folder.Apply(ctx, all, remove)
 }
 
 // A refused deployment writes nothing, and two at the same time do not work with one folder.

@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+	"github.com/ecrin-dev/ecrin/internal/rule/apptemplate"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 )
 
@@ -22,8 +24,9 @@ type Environment struct {
 	Application string            `json:"application"`
 	Name        string            `json:"name"`
 	Template    string            `json:"template"` // as it was when the environment was made
-	Images      map[string]string `json:"images"`   // by service, with tag and digest
+	Images      map[string]string `json:"images"`   // by service or job, with tag and digest
 	Objects     []kube.ObjectKey  `json:"objects"`  // that were made
+	Workflow    string            `json:"workflow"` // setup or patch
 	Deployment  string            `json:"deployment"`
 	State       string            `json:"state"`
 	At          time.Time         `json:"at"`
@@ -33,6 +36,7 @@ type Environment struct {
 const (
 	Deploying = "deploying" // a deployment began and may have been interrupted: the next one goes on
 	Deployed  = "deployed"
+	Failed    = "failed" // a workload failed: the next deployment begins anew
 )
 
 // Target is where an environment is deployed to, and where its state is kept.
@@ -41,8 +45,24 @@ type Target interface {
 	Load(ctx context.Context) (*Environment, error)
 	// Save keeps the environment. Errors: [ErrAnother].
 	Save(ctx context.Context, e Environment) error
-	// Apply makes the objects, and removes others that were made before.
-	Apply(ctx context.Context, objects []map[string]any, remove []kube.ObjectKey) error
+	// Apply makes the objects of one stage after another, and then removes others that were made before. It returns the state of the
+	// workloads, if it looks for it. Errors: [ErrAnother], *[WorkloadError].
+	Apply(ctx context.Context, stages []apptemplate.Stage, remove []kube.ObjectKey) ([]kube.Health, error)
+
+	// goesOn reports whether a deployment of the same content is the same deployment.
+	goesOn(before *Environment) bool
+}
+
+// WorkloadError is the error of workloads that do not run as they are written, in the words of the cluster.
+type WorkloadError struct{ Failed []kube.Health }
+
+// Error names the workloads.
+func (e *WorkloadError) Error() string {
+	var all []string
+	for _, h := range e.Failed {
+		all = append(all, h.ObjectKey.String()+" does not run: "+h.Why)
+	}
+	return strings.Join(all, "; ")
 }
 
 // ErrAnother is the error of a deployment of an environment that another deployment has begun to change.
@@ -118,28 +138,34 @@ func (f *Folder) Save(_ context.Context, e Environment) error {
 	return durable.WriteFile(filepath.Join(f.Dir, stateFile), text, 0o644)
 }
 
+// goesOn implements Target: the same content is written in the same words, whether it is there or not.
+func (*Folder) goesOn(*Environment) bool { return true }
+
 // Apply implements Target: it writes one file, which replaces the one before.
-func (f *Folder) Apply(_ context.Context, objects []map[string]any, _ []kube.ObjectKey) error {
+func (f *Folder) Apply(_ context.Context, stages []apptemplate.Stage, _ []kube.ObjectKey) ([]kube.Health, error) {
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
-	for _, o := range objects {
-		if err := e.Encode(o); err != nil {
-			return fmt.Errorf("writing manifests: %w", err)
+	for _, s := range stages {
+		for _, o := range s.Objects {
+			if err := e.Encode(o); err != nil {
+				return nil, fmt.Errorf("writing manifests: %w", err)
+			}
 		}
 	}
 	if err := e.Close(); err != nil {
-		return fmt.Errorf("writing manifests: %w", err)
+		return nil, fmt.Errorf("writing manifests: %w", err)
 	}
-	return durable.WriteFile(filepath.Join(f.Dir, ManifestsFile), b.Bytes(), 0o644)
+	return nil, durable.WriteFile(filepath.Join(f.Dir, ManifestsFile), b.Bytes(), 0o644)
 }
 
 // Cluster is a namespace of a cluster, to which objects are applied. The state is in a ConfigMap beside them.
 type Cluster struct {
 	Objects   *kube.Objects
 	Namespace string
-	Name      string // of the environment
-	version   string // of the ConfigMap when it was read
+	Name      string        // of the environment
+	Wait      time.Duration // for the workloads of all stages; 0 not to wait
+	version   string        // of the ConfigMap when it was read
 }
 
 // manager is the field manager of what deployments apply.
@@ -168,9 +194,8 @@ func (c *Cluster) Save(ctx context.Context, e Environment) error {
 	if err != nil {
 		return err
 	}
-	namespace := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": c.Namespace}}
 	if c.version == "" {
-		if _, err := c.Objects.Apply(ctx, namespace, "", manager); err != nil {
+		if err := c.makeNamespace(ctx); err != nil {
 			return err
 		}
 	}
@@ -193,52 +218,146 @@ func (c *Cluster) Save(ctx context.Context, e Environment) error {
 	return err
 }
 
+// makeNamespace makes the namespace if it is not there. Who may read it needs no right to make it.
+func (c *Cluster) makeNamespace(ctx context.Context) error {
+	there, err := c.Objects.Get(ctx, kube.ObjectKey{APIVersion: "v1", Kind: "Namespace", Name: c.Namespace})
+	if err != nil || there != nil {
+		return err
+	}
+	_, err = c.Objects.Apply(ctx, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": c.Namespace}}, "",
+		manager)
+	return err
+}
+
+// goesOn implements Target: a deployment that was interrupted is continued.
+func (*Cluster) goesOn(before *Environment) bool { return before.State == Deploying }
+
 // Apply implements Target.
-func (c *Cluster) Apply(ctx context.Context, objects []map[string]any, remove []kube.ObjectKey) error {
-	for _, o := range objects {
-		if _, err := c.Objects.Apply(ctx, o, c.Namespace, manager); err != nil {
-			return err
+func (c *Cluster) Apply(ctx context.Context, stages []apptemplate.Stage, remove []kube.ObjectKey) (all []kube.Health, err error) {
+	until := time.Now().Add(c.Wait)
+	if err := c.current(ctx); err != nil {
+		return nil, err
+	}
+	// The Jobs of another deployment may still run, and must not do so beside their successors.
+	remove, err = c.removeAll(ctx, remove, func(k kube.ObjectKey) bool { return k.Kind == "Job" })
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range stages {
+		if err := c.current(ctx); err != nil {
+			return all, err
+		}
+		var applied []workload
+		for _, o := range s.Objects {
+			k, err := c.Objects.Apply(ctx, o, c.Namespace, manager)
+			if err != nil {
+				return all, err
+			}
+			applied = append(applied, workload{k, note(o, apptemplate.GoOnNote) != ""})
+		}
+		if c.Wait > 0 {
+			found, err := c.await(ctx, s.Name, applied, until)
+			all = append(all, found...)
+			if err != nil {
+				return all, err
+			}
 		}
 	}
-	for _, k := range remove {
-		if err := c.Objects.Delete(ctx, k); err != nil {
-			return err
+	if err := c.current(ctx); err != nil {
+		return all, err
+	}
+	_, err = c.removeAll(ctx, remove, func(kube.ObjectKey) bool { return true })
+	return all, err
+}
+
+// removeAll removes the objects that a function chooses, and returns the others.
+func (c *Cluster) removeAll(ctx context.Context, all []kube.ObjectKey, chosen func(kube.ObjectKey) bool) (left []kube.ObjectKey,
+	err error) {
+	for _, k := range all {
+		if !chosen(k) {
+			left = append(left, k)
+			continue
 		}
+		if err := c.Objects.Delete(ctx, k); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+func note(object map[string]any, key string) string {
+	meta, _ := object["metadata"].(map[string]any)
+	notes, _ := meta["annotations"].(map[string]any)
+	text, _ := notes[key].(string)
+	return text
+}
+
+// current returns [ErrAnother] if another deployment has saved the environment.
+func (c *Cluster) current(ctx context.Context) error {
+	o, err := c.Objects.Get(ctx, c.key())
+	if err != nil {
+		return err
+	}
+	meta, _ := o["metadata"].(map[string]any)
+	if version, _ := meta["resourceVersion"].(string); version != c.version {
+		return ErrAnother
 	}
 	return nil
 }
 
-// healthPause is the time between two looks at a rollout.
+// errTime is the error of a wait that ends before the workloads run. The deployment is not at its end, and can be continued.
+var errTime = errors.New("the time for waiting has ended")
+
+func openText(open []kube.Health) string {
+	var all []string
+	for _, h := range open {
+		all = append(all, h.ObjectKey.String()+" does not run yet: "+h.Why)
+	}
+	return strings.Join(all, "; ")
+}
+
+// healthPause is the time between two looks at workloads.
 const healthPause = time.Second
 
-// Await waits until all Deployments run as they are written.
+// workload is an object that may run something. goOn says that its failure ends nothing.
+type workload struct {
+	kube.ObjectKey
+	goOn bool
+}
+
+// await waits until the Deployments of a stage run as they are written, and its Jobs have ended. It returns their state.
 //
-// Errors: one fails, with the reason of the cluster; the time ends.
-func (c *Cluster) Await(ctx context.Context, objects []kube.ObjectKey, wait time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+// Errors: *WorkloadError when one fails; errTime; those of the API server.
+func (c *Cluster) await(ctx context.Context, stage string, all []workload, until time.Time) ([]kube.Health, error) {
 	for {
-		var open error
-		for _, k := range objects {
-			if k.Kind != "Deployment" {
+		var found, failed, open []kube.Health
+		for _, w := range all {
+			if w.Kind != "Deployment" && w.Kind != "Job" {
 				continue
 			}
-			h, err := c.Objects.Health(ctx, k)
+			h, err := c.Objects.Health(ctx, w.ObjectKey)
+			if err != nil {
+				return found, err
+			}
+			found = append(found, h)
 			switch {
-			case err != nil && ctx.Err() == nil:
-				return err
-			case err == nil && h.State == kube.Failed:
-				return fmt.Errorf("%s does not run: %s", k, h.Why)
-			case err == nil && h.State == kube.Changing:
-				open = fmt.Errorf("%s does not run yet after %s: %s", k, wait, h.Why)
+			case h.State == kube.Failed && !w.goOn:
+				failed = append(failed, h)
+			case h.State == kube.Changing:
+				open = append(open, h)
 			}
 		}
-		if open == nil && ctx.Err() == nil {
-			return nil
+		switch {
+		case len(failed) > 0:
+			return found, fmt.Errorf("the stage %s: %w", stage, &WorkloadError{failed})
+		case len(open) == 0:
+			return found, nil
+		case !time.Now().Before(until):
+			return found, fmt.Errorf("the stage %s: %s: %w", stage, openText(open), errTime)
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(open, context.Cause(ctx))
+			return found, context.Cause(ctx)
 		case <-time.After(healthPause):
 		}
 	}

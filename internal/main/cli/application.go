@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,9 +29,10 @@ them are built from the repository, and which run images of others.`,
 
 func (c *commands) applicationInit() *cobra.Command {
 	cmd := &cobra.Command{Use: "init [DIR]", Args: atMostOne("DIR"), Short: "Make an application template of a file of docker compose",
-		Long: `Write .release/application_template.yaml and .release.yaml into DIR (default: this folder), made of a file of docker compose. Services
-with a build are built from the repository, the others run the image that they name. What a template has no place for is reported. No file
-that is there is changed.`,
+		Long: `Write .release/application_template.yaml and .release.yaml into DIR (default: this folder), made of a file of docker compose.
+Services with a build are built from the repository, the others run the image that they name. Variables have the values of the file .env
+beside it, or their defaults; services that are extended, merged keys and ports in all forms are followed, and a healthcheck becomes the
+probe of readiness. What a template has no place for is reported. No file that is there is changed.`,
 		Example: "  ecrin application init\n  ecrin application init ./shop --from compose.prod.yaml --repo org/shop --app shop"}
 	from := cmd.Flags().String("from", "", "the `file` of compose (default: the one in DIR that docker compose would read)")
 	repo := cmd.Flags().String("repo", "",
@@ -54,12 +56,25 @@ that is there is changed.`,
 		if err != nil {
 			return err
 		}
-		services, findings := apptemplate.ParseCompose(text)
+		variables, err := composeVariables(file)
+		if err != nil {
+			return err
+		}
+		services, findings := apptemplate.ParseCompose(text, func(name string) (string, bool) {
+			value, ok := variables[name]
+			return value, ok
+		})
 		if apptemplate.Failed(findings) {
 			if err := c.sayFindings(*asJSON, file, text, findings); err != nil {
 				return err
 			}
 			return fmt.Errorf("%s cannot be made a template", file)
+		}
+		for _, s := range services {
+			if len(s.Profiles) > 0 {
+				findings = append(findings, apptemplate.Finding{Severity: apptemplate.Warning, Line: s.Line, Path: "services." + s.Name,
+					Text: "is left out, because compose starts it with the profiles " + strings.Join(s.Profiles, ", ") + " only"})
+			}
 		}
 		template, err := apptemplate.FromCompose(services, start)
 		if err != nil {
@@ -86,6 +101,24 @@ that is there is changed.`,
 		return nil
 	}
 	return cmd
+}
+
+// composeVariables reads the file .env beside a file of compose, from which compose takes the values of variables. The environment does not
+// count: the template would depend on who made it.
+func composeVariables(file string) (map[string]string, error) {
+	path := filepath.Join(filepath.Dir(file), ".env")
+	text, err := readLimited(path, apptemplate.MaxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := apptemplate.Variables(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return all, nil
 }
 
 // composeFile returns the path of a file of compose.

@@ -8,17 +8,20 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
 	"github.com/ecrin-dev/ecrin/internal/deliver/release"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/apptemplate"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -165,21 +168,29 @@ before, since rules are for later pushes only, and wait until it is there. The p
 	return cmd
 }
 
-const deployHelp = `Deploy the environment ENV of the application in DIR (default: this folder), after a check that each of its images can be pulled by the cluster:
-its region, the image, the permission. If one cannot, nothing is changed, and the exit code is 3.
+const deployHelp = `Deploy the environment ENV of the application in DIR (default: this folder), after a check that each of its images
+can be pulled by the cluster: its region, the image, the permission. If one cannot, nothing is changed, and the exit code is 3.
 
-Each service that runs a container becomes a Deployment, and a Service if it has ports. Images are written with their digest, and the tag
-beside it. Images that are built from the repository of the application have the commit as their tag.
+Each service that runs a container becomes a Deployment, and a Service if it has ports; each cron job becomes a CronJob. Images are written
+with their digest, and the tag beside it. Images that are built from the repository of the application have the commit as their tag.
 
-Without --kubeconfig the objects are written to manifests.yaml in the folder --output; with it they are applied to a cluster. An
-environment that exists keeps the template that it was made with until --recreate, also if the template was edited. A deployment that was interrupted
-is repeated. Jobs and workflows of the template are not run.`
+Without --kubeconfig the objects are written to manifests.yaml in the folder --output. With it they are applied to a cluster, in the steps
+of the workflow setup of the template if the environment is made, and else of patch: a step begins when the Deployments of the one before
+run and its Jobs have ended. A failed Job ends the deployment, unless it has halt_on_error: false. The exit code is 1 if a workload does
+not run.
+
+An environment that exists keeps the template that it was made with until --recreate, also if the template was edited. A deployment that
+was interrupted is repeated: it goes on, and Jobs that have ended are not run again.
+
+--write-pull-secret writes the pull secret with a token of 12 hours for each registry of the server, got with the AWS credentials of
+--profile or of the environment, as ecrin refresh kubernetes --once does. Those should be of the principal of the cluster. For pods that
+start later, ecrin refresh kubernetes keeps the secret fresh.`
 
 type deployFlags struct {
 	preflightFlags
 	kubeFlags
 	output, namespace, secret, registry, commit string
-	recreate, dryRun                            bool
+	recreate, dryRun, writeSecret               bool
 	wait                                        time.Duration
 }
 
@@ -202,6 +213,8 @@ func (c *commands) applicationDeploy() *cobra.Command {
 	flags.StringVar(&f.namespace, "namespace", "", "`namespace` of the objects (default: ENV)")
 	flags.StringVar(&f.secret, "pull-secret", "",
 		"`name` of the pull secret of pods, such as the one that ecrin refresh kubernetes keeps (default: none)")
+	flags.BoolVar(&f.writeSecret, "write-pull-secret", false,
+		"write the pull secret (default name: ecrin-registry) before the workloads; needs --kubeconfig")
 	flags.StringVar(&f.registry, "registry", "",
 		"`HOST[/PATH]` of the repositories of the application (default: the name of ECR of their registry)")
 	flags.StringVar(&f.commit, "commit", "", "`tag` of the images that are built (default: the commit of the git repository in DIR)")
@@ -235,6 +248,16 @@ func (c *commands) deploy(cmd *cobra.Command, f *deployFlags, environment, dir s
 	if check.Cluster == "" {
 		return usageError{errors.New("--cluster is needed: the template has no context")}
 	}
+	inCluster := f.config != "" || f.context != ""
+	if f.writeSecret {
+		if !inCluster {
+			return usageError{errors.New("--write-pull-secret needs --kubeconfig: no credentials are written to files")}
+		}
+		f.secret = cmp.Or(f.secret, "ecrin-registry")
+	}
+	if f.secret != "" && !objectName.MatchString(f.secret) {
+		return usageError{fmt.Errorf("--pull-secret must be a name of Kubernetes, got %q", f.secret)}
+	}
 	d := release.Deploy{App: a, Environment: environment, Namespace: cmp.Or(f.namespace, environment), PullSecret: f.secret,
 		Registry: f.registry,
 		Commit:   f.commit, Recreate: f.recreate, DryRun: f.dryRun, Check: check, Now: time.Now}
@@ -246,14 +269,17 @@ func (c *commands) deploy(cmd *cobra.Command, f *deployFlags, environment, dir s
 	if d.Commit == "" {
 		d.Commit = gitHead(ctx, a.Dir)
 	}
-	var cluster *release.Cluster
-	if f.config != "" || f.context != "" {
+	if inCluster {
 		at, err := f.open(slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
-		cluster = &release.Cluster{Objects: kube.NewObjects(at), Namespace: d.Namespace, Name: environment}
-		d.Target = cluster
+		d.Target = &release.Cluster{Objects: kube.NewObjects(at), Namespace: d.Namespace, Name: environment, Wait: f.wait}
+		if f.writeSecret {
+			d.Before = func(ctx context.Context, answers []release.Answer) error {
+				return c.writePullSecret(ctx, cmd, at, d.Namespace, f.secret, answers)
+			}
+		}
 	} else {
 		folder := &release.Folder{Dir: cmp.Or(f.output, filepath.Join(a.Dir, ".release", "environments", environment))}
 		if !f.dryRun {
@@ -265,10 +291,53 @@ func (c *commands) deploy(cmd *cobra.Command, f *deployFlags, environment, dir s
 		d.Target = folder
 	}
 	r, err := d.Run(ctx)
-	if err == nil && cluster != nil && !r.Refused && !f.dryRun && f.wait > 0 {
-		err = cluster.Await(ctx, r.Environment.Objects, f.wait)
-	}
 	return errors.Join(c.sayDeployed(r, environment, f.dryRun, asJSON), err)
+}
+
+// writePullSecret writes the pull secret of a namespace, with credentials for the registries of the server from which images are pulled.
+// Entries of others stay. A credential that a registry refuses is not written.
+func (c *commands) writePullSecret(ctx context.Context, cmd *cobra.Command, at *kube.Cluster, namespace, label string,
+	answers []release.Answer) error {
+	o := kube.Options{Now: time.Now, Log: slog.New(slog.DiscardHandler), Secret: label, Namespaces: []string{namespace}}
+	for _, a := range answers {
+		if ref, err := rule.ParseReference(a.Image); err == nil && a.RegistryID != "" && !slices.Contains(o.Hosts, ref.Host) {
+			o.Hosts = append(o.Hosts, ref.Host)
+		}
+	}
+	if len(o.Hosts) == 0 {
+		return nil
+	}
+	slices.Sort(o.Hosts)
+	s, err := c.connect(cmd)
+	if err != nil {
+		return err
+	}
+	getenv := func(key string) string {
+		switch {
+		case key == "AWS_PROFILE" && c.source != "":
+			return c.source
+		case key == "AWS_ENDPOINT_URL":
+			return c.lookup(key, s.Server.URL)
+		}
+		return c.lookup(key, "")
+	}
+	rules, err := credential.LoadConfig("", getenv)
+	if err != nil {
+		return err
+	}
+	for _, host := range o.Hosts {
+		if sameAddress(s.Server.URL, host) { // behind the rules of the file, which count first
+			rules.Hosts = append(rules.Hosts, credential.Rule{Match: host, Endpoint: s.Server.URL})
+		}
+	}
+	source := &credential.AWS{Config: rules, Getenv: getenv, Now: time.Now}
+	o.Source, o.Try = source, source.Verify
+	o.SourceName = cmp.Or(prefixed("role ", getenv("AWS_ROLE_ARN")), prefixed("profile ", getenv("AWS_PROFILE")), "environment")
+	if err := kube.New(at, o).Once(ctx); err != nil {
+		return fmt.Errorf("writing the pull secret %s of the namespace %s, with the AWS credentials of the %s: %w", label, namespace,
+			o.SourceName, err)
+	}
+	return nil
 }
 
 // registryOf returns the host of the registry of the account and the region of a cluster: the name of ECR in the first domain of the
@@ -302,6 +371,23 @@ func gitHead(ctx context.Context, dir string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// workload is what the conditions in a cluster say, in JSON.
+type workload struct {
+	Kind  string `json:"kind"`
+	Name  string `json:"name"`
+	State string `json:"state"` // ready, changing or failed
+	Why   string `json:"why,omitempty"`
+}
+
+func workloadsOf(r release.Result) []workload {
+	all := []workload{}
+	states := map[kube.State]string{kube.Ready: "ready", kube.Changing: "changing", kube.Failed: "failed"}
+	for _, h := range r.Workloads {
+		all = append(all, workload{h.Kind, h.Name, states[h.State], h.Why})
+	}
+	return all
+}
+
 // sayDeployed says how a deployment has ended. A refused one has the exit code 3.
 func (c *commands) sayDeployed(r release.Result, environment string, dryRun, asJSON bool) error {
 	var refused error
@@ -311,13 +397,16 @@ func (c *commands) sayDeployed(r release.Result, environment string, dryRun, asJ
 	if asJSON {
 		return errors.Join(c.printJSON(map[string]any{"environment": environment, "refused": r.Refused, "dryRun": dryRun,
 			"state":  r.Environment.State,
-			"images": r.Answers, "pinned": r.Environment.Images, "objects": r.Environment.Objects}), refused)
+			"images": r.Answers, "pinned": r.Environment.Images, "objects": r.Environment.Objects, "workloads": workloadsOf(r)}), refused)
 	}
 	if r.Answers == nil {
 		return nil
 	}
 	if err := c.sayAnswers(r.Answers, release.Inputs{}); err != nil {
 		return err
+	}
+	for _, w := range workloadsOf(r) {
+		c.say("%s %s: %s", w.Kind, w.Name, strings.TrimSuffix(w.State+"; "+w.Why, "; "))
 	}
 	switch {
 	case r.Refused:

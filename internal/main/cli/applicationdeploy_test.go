@@ -1,7 +1,10 @@
 package cli_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/kubestand"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
@@ -183,15 +187,25 @@ func imagesIn(t *testing.T, dir string) (all []string) {
 	}
 }
 
-// R3: the seed's template is deployed with the digest that latest points at. R4: without the policy it is refused with the text of ECR and
-// the policy, and nothing is written. R10: a static service has no image. R12: the permission is asked for again. R11: an edited template
-// changes no environment until it is recreated.
-func TestR3R4R10R11R12Deploy(t *testing.T) {
+// seeded returns a server with the image of the seed, the folder of an application that runs it, and the arguments of its deployment. The
+// policy of the repository is set if permitted.
+func seeded(t *testing.T, permitted bool, template string) (s shipped, out string, ask []string) {
+	t.Helper()
+	s = ship(t)
+	if permitted {
+		_, printed, _ := run(t, "policy", "print", "--pull", "--principal", puller)
+		s.policy(t, printed)
+	}
+	dir := application(t, template)
+	out = filepath.Join(dir, "preview")
+	return s, out, []string{"preview", dir, "--data", s.Dir, "--output", out}
+}
+
+// R3: the seed's template is deployed with the digest that latest points at. The digest that a container is started from is in
+// test/deliver/kube. R4: without the policy it is refused with the text of ECR and the policy, and nothing is written.
+func TestR3R4Deploy(t *testing.T) {
 	t.Parallel()
-	s := ship(t)
-	dir := application(t, "app: seed\ncontext: staging\n"+theSeed)
-	out := filepath.Join(dir, "preview")
-	ask := []string{"preview", dir, "--data", s.Dir, "--output", out}
+	s, out, ask := seeded(t, false, "app: seed\ncontext: staging\n"+theSeed)
 	text, errs := deployed(t, 3, ask...)
 	if !strings.Contains(text,
 		"User: arn:aws:iam::"+puller+":root is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:eu-west-2:") ||
@@ -205,24 +219,56 @@ func TestR3R4R10R11R12Deploy(t *testing.T) {
 	if got := imagesIn(t, out); !slices.Equal(got, want) {
 		t.Errorf("R3: got %q, want %q", got, want)
 	}
-	// R11
-	file := filepath.Join(dir, ".release", "application_template.yaml")
+}
+
+// R10: no image is asked for or deployed for a static service, also if it names one.
+func TestR10StaticService(t *testing.T) {
+	t.Parallel()
+	s, out, ask := seeded(t, true, "app: seed\ncontext: staging\n"+theSeed+"  image: "+owner+".dkr.ecr.eu-west-2.amazonaws.com/none:1\n")
+	text, errs := deployed(t, 0, ask...)
+	if strings.Contains(text, "/none:1") || !strings.Contains(errs, "its image is not used") {
+		t.Errorf("got %s, %s", text, errs)
+	}
+	if got := imagesIn(t, out); !slices.Equal(got, []string{theApp + ":latest@" + s.image.Digest}) {
+		t.Errorf("got %q", got)
+	}
+	_, trail, _ := run(t, "audit", "--data", s.Dir, "--account", owner, "--limit", "0", "--json")
+	if strings.Contains(trail, "repository/none") || !strings.Contains(trail, "repository/vendorapp") {
+		t.Errorf("the trail has a request for the image of the static service: %s", trail)
+	}
+}
+
+// R11: an edited template changes no environment until it is recreated.
+func TestR11EditedTemplate(t *testing.T) {
+	t.Parallel()
+	s, out, ask := seeded(t, true, "app: seed\ncontext: staging\n"+theSeed)
+	deployed(t, 0, ask...)
+	want := []string{theApp + ":latest@" + s.image.Digest}
+	file := filepath.Join(ask[1], ".release", "application_template.yaml")
 	writeFile(t, file, "app: seed\ncontext: staging\n"+strings.Replace(theSeed, ":latest", ":next", 1))
 	s.owner.In("eu-west-2").Docker(t).Repo("vendorapp").Push(t, "next", ocitest.NewImage(8, 500))
 	deployed(t, 0, ask...)
 	if got := imagesIn(t, out); !slices.Equal(got, want) {
-		t.Errorf("R11: after the template was edited: got %q, want %q", got, want)
+		t.Errorf("after the template was edited: got %q, want %q", got, want)
 	}
 	deployed(t, 0, append(ask, "--recreate")...)
 	if got := imagesIn(t, out); len(got) != 1 || !strings.Contains(got[0], ":next@") {
-		t.Errorf("R11: recreated: got %q", got)
+		t.Errorf("recreated: got %q", got)
 	}
-	// R12
+}
+
+// R12: the permission is asked for at every deployment: without the policy, the same tag is refused again.
+func TestR12PolicyRemoved(t *testing.T) {
+	t.Parallel()
+	s, out, ask := seeded(t, true, "app: seed\ncontext: staging\n"+theSeed)
+	deployed(t, 0, ask...)
 	s.policy(t, "")
 	before := imagesIn(t, out)
-	deployed(t, 3, ask...)
-	if got := imagesIn(t, out); !slices.Equal(got, before) {
-		t.Errorf("R12: a refused deployment changed the manifests: got %q", got)
+	if text, _ := deployed(t, 3, ask...); !strings.Contains(text, "ecr:BatchGetImage") {
+		t.Errorf("got %s", text)
+	}
+	if got := imagesIn(t, out); len(got) != 1 || !slices.Equal(got, before) {
+		t.Errorf("a refused deployment changed the manifests: got %q", got)
 	}
 }
 
@@ -292,5 +338,85 @@ func TestR9DeployedReference(t *testing.T) {
 	}
 	if _, errs := deployed(t, 1, "preview", dir, "--data", s.Dir); !strings.Contains(errs, "--commit") {
 		t.Errorf("without a commit: got %s", errs)
+	}
+}
+
+// A deployment to a cluster runs the Jobs of its workflow, waits for what it has made, and says what the conditions of the cluster are. A
+// workload that does not run ends it with the words of the cluster, and another deployment repairs it.
+func TestDeployToACluster(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	image := ocitest.NewImage(1, 100)
+	root.CreateRepository(t, "team/app").Push(t, "1.0", image)
+	host := strings.TrimPrefix(s.URL, "http://")
+	cluster := kubestand.New(s.HTTP)
+	api := httptest.NewServer(cluster)
+	defer api.Close()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	writeFile(t, kubeconfig, kubestand.Kubeconfig(api.URL))
+	if code, _, errs := run(t, "cluster", "add", "staging", "--region", root.Region, "--principal", root.ID, "--data", s.Dir); code != 0 {
+		t.Fatal(errs)
+	}
+	dir := application(t, `app: shop
+context: staging
+environment_templates: [{name: ephemeral}]
+services:
+- {name: web, image: '`+host+`/team/app:1.0', ports: [{target_port: 80}]}
+jobs:
+- {name: migrate, from_services: web, command: migrate}
+cron_jobs:
+- {name: clean, from_services: web, schedule: '@daily'}
+workflows:
+- {name: setup, order_from: [jobs.migrate, services.all]}
+`)
+	ask := []string{"preview", dir, "--data", s.Dir, "--kubeconfig", kubeconfig, "--wait", "20s"}
+	// The registry gives nothing without a login, and the pods have none: the cluster says so, and so does the command.
+	out, errs := deployed(t, 1, append(ask, "--json")...)
+	if !strings.Contains(errs, "Deployment web does not run: pod web-") || !strings.Contains(errs, "ImagePullBackOff") {
+		t.Errorf("without a pull secret: got %s", errs)
+	}
+	var got struct {
+		State     string
+		Workloads []struct{ Kind, Name, State, Why string }
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.State != "failed" || len(got.Workloads) != 2 ||
+		got.Workloads[0].Kind != "Job" || got.Workloads[0].State != "ready" || got.Workloads[1].State != "failed" ||
+		!strings.Contains(got.Workloads[1].Why, "401") {
+		t.Fatalf("got %s, %v", out, err)
+	}
+	// With the secret it runs, from the digest.
+	auth := base64.StdEncoding.EncodeToString([]byte("AWS:" + root.Password(t)))
+	config := base64.StdEncoding.EncodeToString([]byte(`{"auths":{"` + host + `":{"auth":"` + auth + `"}}}`))
+	secret := `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"pull","namespace":"preview"},"data":{".dockerconfigjson":"` + config +
+		`"}}`
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, api.URL+"/api/v1/namespaces/preview/secrets/pull?fieldManager=test",
+		strings.NewReader(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(q)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	_, errs = deployed(t, 0, append(ask, "--pull-secret", "pull")...)
+	for _, want := range []string{"Job migrate-", ": ready\n", "Deployment web: ready\n", "deployed the environment preview: 4 objects"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("with a pull secret: got %s, want in it %q", errs, want)
+		}
+	}
+	pods := cluster.Objects("preview", "Pod")
+	if len(pods) != 1 || !strings.Contains(string(pods[0]), `"imageID":"`+host+`/team/app@`+image.Digest+`"`) {
+		t.Errorf("the pods: got %s", pods)
+	}
+	if jobs := cluster.Objects("preview", "Job"); len(jobs) != 1 {
+		t.Errorf("the Jobs: got %s, want that of the last deployment", jobs)
+	}
+	// Bad flags.
+	for _, args := range [][]string{{"preview", dir, "--write-pull-secret"}, {"preview", dir, "--pull-secret", "A b"}, {"Preview", dir}} {
+		if code, _, _ := run(t, append([]string{"application", "deploy", "--data", s.Dir}, args...)...); code != 2 {
+			t.Errorf("deploy %q: got exit code %d, want 2", args, code)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package apptemplate_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,7 +116,25 @@ func TestFindings(t *testing.T) {
 			"4:error:services: the images o/r/Web and o/r/web"},
 		{head + "services:\n- {name: a, has_repo: true, image: '%%'}", "cannot be made the name of a repository"},
 		{head + "services:\n- {name: a, image: b, memory: {limits: lots}}", "must be a quantity"},
+		{head + "services:\n- {name: a, image: b, readiness_probe: {period_seconds: 5}}",
+			"3:error:services[0].readiness_probe: must have one of"},
+		{head + "services:\n- {name: a, image: b, liveness_probe: {http_get: {path: /}}}",
+			"3:error:services[0].liveness_probe.http_get.port: is missing"},
+		{head + "services:\n- {name: a, image: b, liveness_probe: {Exec: {}, tcp_socket: {port: 1}}}", "did you mean exec?"},
 		{head + "jobs: [{name: j, from_services: a}]", `there is no service "a"`},
+		{head + "jobs: [{name: j}]", "2:error:jobs[0].from_services: is missing"},
+		{head + "services: [{name: a, image: b}]\njobs: [{name: j, from_services: a, image: c}]", "3:error:jobs[0].from_services: and image"},
+		{head + "jobs: [{name: j, image: 'B A'}]", "2:error:jobs[0].image: is no name of an image"},
+		{head + "jobs: [{name: j, image: b, Schedule: x}]", "2:warning:jobs[0].Schedule: the key is not known"},
+		{head + "jobs: [{name: " + strings.Repeat("j", 53) + ", image: b}]", "has more than 52 characters"},
+		{head + "jobs: [{name: j, image: b, halt_on_error: 1}]", "must be true or false"},
+		{head + "cron_jobs: [{name: j, image: b}]", "2:error:cron_jobs[0].schedule: is missing"},
+		{head + "cron_jobs: [{name: j, image: b, schedule: often}]", "2:error:cron_jobs[0].schedule: must be five fields"},
+		{head + "cron_jobs: [{name: j, image: b, schedule: '@daily', concurrency_policy: Never}]", "must be Allow, Forbid or Replace"},
+		{head + "cron_jobs: [{name: j, image: b, schedule: '0 3 * * *', From_Services: a}]", "did you mean from_services?"},
+		{head + "workflows: [{name: Setup}]", `2:warning:workflows[0].name: is "Setup"`},
+		{head + "workflows: [{name: setup}, {name: setup}]", "the name is there twice"},
+		{head + "workflows: [{name: setup, order_from: [], parallelize: []}]", "a workflow has one of them"},
 		{head + "services: [{name: a, image: b}]\nworkflows: [{name: setup, parallelize: [{step: s, tasks: [services.c]}]}]",
 			`there is no service "c"`},
 		{"environment_templates: [{name: ephemeral}, {name: ephemeral}]", "the name is there twice"},
@@ -130,6 +149,108 @@ func TestFindings(t *testing.T) {
 		if strings.Count(got, "\n") > 1 {
 			t.Errorf("%.200s\ngot %d findings for one mistake:\n%s", c.text, 1+strings.Count(got, "\n"), got)
 		}
+	}
+}
+
+const withJobs = `app: shop
+repo_name: org/shop
+environment_templates: [{name: ephemeral}]
+services:
+- {name: db, image: 'postgres:16'}
+- {name: web, image: org/shop/web, has_repo: true, ports: [{target_port: 80}], readiness_probe: {http_get: {path: /up, port: 80},
+	period_seconds: 5},
+   liveness_probe: {exec: {command: ./live now}}, startup_probe: {tcp_socket: {port: 80}, failure_threshold: 30}}
+- {name: mail, image: 'mail:1'}
+- {name: site, static: true}
+jobs:
+- {name: migrate, from_services: web, command: ./migrate up, completed_timeout: 600}
+- {name: web, image: 'busybox:1', args: [warm], halt_on_error: false, parallelism: 2, completions: 3}
+- {name: never, from_services: web}
+cron_jobs:
+- {name: clean_up, from_services: web, schedule: '0 3 * * *'}
+- {name: report, image: org/shop/report, has_repo: true, schedule: '@daily', concurrency_policy: Replace, memory: {limits: 64Mi}}
+workflows:
+- name: setup
+  parallelize:
+  - {step: data, tasks: [services.db]}
+  - {step: migrate, tasks: [jobs.migrate, jobs.migrate]}
+  - {step: run, tasks: [services.web, services.db, jobs.web]}
+- name: patch
+  order_from: [jobs.migrate, services.all]
+- name: teardown
+  parallelize: [{step: end, tasks: [release.remove_environment]}]
+`
+
+// stages returns the kinds and names of the objects of stages.
+func stages(all []apptemplate.Stage) string {
+	var lines []string
+	for _, s := range all {
+		line := s.Name + ":"
+		for _, o := range s.Objects {
+			meta, _ := o["metadata"].(map[string]any)
+			line += fmt.Sprintf(" %s/%s", o["kind"], meta["name"])
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Jobs run in the steps of the workflow, which are stages; what no step names comes last.
+func TestStages(t *testing.T) {
+	t.Parallel()
+	tmpl, findings := apptemplate.Parse([]byte(withJobs))
+	if len(findings) > 0 {
+		t.Fatalf("got findings:\n%s", show(findings))
+	}
+	var built []string
+	for _, i := range tmpl.Images() {
+		built = append(built, i.Repository.String())
+	}
+	if want := []string{"org/shop/web", "org/shop/report"}; !slices.Equal(built, want) {
+		t.Errorf("built images: got %q, want %q", built, want)
+	}
+	d := apptemplate.Deployment{Environment: "preview", Namespace: "preview", Run: "abc", Workflow: apptemplate.Setup, PullSecret: "pull",
+		Images: map[string]string{"db": "postgres:16@sha256:1", "web": "r/web:1@sha256:2", "mail": "mail:1@sha256:3",
+			"jobs.web": "busybox:1@sha256:4", "cron_jobs.report": "r/report:1@sha256:5"}}
+	const last = "\nall others: Deployment/mail CronJob/clean-up CronJob/report"
+	want := "data: Deployment/db\nmigrate: Job/migrate-abc\nrun: Deployment/web Service/web Job/web-abc" + last
+	all := tmpl.Stages(d)
+	if got := stages(all); got != want {
+		t.Errorf("setup: got\n%s\nwant\n%s", got, want)
+	}
+	d.Workflow = apptemplate.Patch
+	want = "jobs.migrate: Job/migrate-abc\nservices.all: Deployment/db Deployment/web Service/web Deployment/mail\n" +
+		"all others: CronJob/clean-up CronJob/report"
+	if got := stages(tmpl.Stages(d)); got != want {
+		t.Errorf("patch: got\n%s\nwant\n%s", got, want)
+	}
+	tmpl.Workflows = nil
+	want = "all others: Deployment/db Deployment/web Service/web Deployment/mail CronJob/clean-up CronJob/report"
+	if got := stages(tmpl.Stages(d)); got != want {
+		t.Errorf("without workflows: got\n%s\nwant\n%s", got, want)
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"command":["./migrate","up"]`, `"activeDeadlineSeconds":600`, `"backoffLimit":0`, `"restartPolicy":"Never"`, `"parallelism":2`,
+		`"completions":3`, `"ecrin.dev/go-on-after-failure":"true"`, `"image":"busybox:1@sha256:4"`, `"schedule":"0 3 * * *"`,
+		`"concurrencyPolicy":"Forbid"`, `"concurrencyPolicy":"Replace"`, `"memory":"64Mi"`,
+		`"readinessProbe":{"httpGet":{"path":"/up","port":80},"periodSeconds":5}`, `"livenessProbe":{"exec":{"command":["./live","now"]}}`,
+		`"startupProbe":{"failureThreshold":30,"tcpSocket":{"port":80}}`, `"image":"r/web:1@sha256:2"`,
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the objects: got %s\nwant %s in it", text, want)
+		}
+	}
+	if got := strings.Count(string(text), `"imagePullSecrets":[{"name":"pull"}]`); got != 7 {
+		t.Errorf("got %d templates of pods with the pull secret, want 7", got)
+	}
+	// The selector of the service web has no pod of the job web.
+	if strings.Count(string(text), `"app.kubernetes.io/name":"web"`) != 5 || !strings.Contains(string(text),
+		`"app.kubernetes.io/name":"job-web"`) {
+		t.Errorf("the labels: got %s", text)
 	}
 }
 
@@ -198,82 +319,6 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-func TestFromCompose(t *testing.T) {
-	t.Parallel()
-	services, findings := apptemplate.ParseCompose([]byte(`
-services:
-  web:
-    build: {context: ./web, dockerfile: Dockerfile.prod, target: run, args: {VERSION: "2", EMPTY: }}
-    ports: ["8080:80", "9000-9002:9000-9002", {target: 81, published: 81}, "53:53/udp"]
-    entrypoint: /bin/run --now
-    command: ["serve", "a b"]
-    depends_on: {db: {condition: service_healthy}}
-    environment: {A: b}
-    deploy: {replicas: 2, resources: {limits: {cpus: "0.5", memory: 512M}}}
-  db:
-    image: "postgres:${PG:-16}"
-    ports: ["5432"]
-  api:
-    build: api
-`))
-	if apptemplate.Failed(findings) || len(services) != 3 {
-		t.Fatalf("got %+v\n%s", services, show(findings))
-	}
-	for _, want := range []string{"environment: is not taken over", "PG has its default, 16", "no single port", "a port of UDP"} {
-		if !strings.Contains(show(findings), want) {
-			t.Errorf("got\n%s\nwant %q in it", show(findings), want)
-		}
-	}
-	text, err := apptemplate.FromCompose(services, apptemplate.Start{App: "shop", Repo: "org/shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, findings := apptemplate.Parse(text)
-	if len(findings) > 0 {
-		t.Fatalf("the template of a file of compose has findings:\n%s\n%s", show(findings), text)
-	}
-	var images []string
-	for _, i := range got.Images() {
-		images = append(images, i.Repository.String()+" "+i.Build.Context+" "+i.Build.Dockerfile+" "+strings.Join(i.Build.Args, ","))
-	}
-	if want := []string{"org/shop/web web web/Dockerfile.prod VERSION=2", "org/shop/api api  "}; !slices.Equal(images, want) {
-		t.Errorf("got %q, want %q", images, want)
-	}
-	if s := got.Services[0]; s.Replicas != 2 || s.Limits.Memory != "512Mi" || s.Limits.CPU != "0.5" ||
-		!slices.Equal(s.Command, []string{"/bin/run", "--now"}) || !slices.Equal(s.Args, []string{"serve", "a b"}) || len(s.Ports) != 2 {
-		t.Errorf("got %+v", s)
-	}
-	if s := got.Services[1]; s.Image != "postgres:16" || s.HasRepo {
-		t.Errorf("got %+v", s)
-	}
-	if i, j := strings.Index(string(text), "services.db"), strings.Index(string(text), "services.web"); i < 0 || j < i {
-		t.Errorf("the workflow starts web before db, on which it depends:\n%s", text)
-	}
-}
-
-func TestBadCompose(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"version: '3'":                                 "services: is missing",
-		"services: [a]":                                "must be a mapping",
-		"services: {a: {}}":                            "neither an image nor a build",
-		"services: {a: {image: 'x:$TAG'}}":             "without a default",
-		"services: {a: {image: 'x:${TAG}'}}":           "has no default",
-		"services: {a: {image: 'x:${TAG:-${OTHER}}'}}": "has no default",
-		"services: {'a b': {image: x}}":                "at most 63 letters",
-		"services: {a: &x {image: y, extends: *x}}":    "is not followed",
-		"services: {a: {image: y, entrypoint: \"'\"}}": "a quote does not end",
-	} {
-		if _, findings := apptemplate.ParseCompose([]byte(text)); !strings.Contains(show(findings), want) {
-			t.Errorf("%s: got %s, want %s", text, show(findings), want)
-		}
-	}
-	services, _ := apptemplate.ParseCompose([]byte("services: {a: {build: ../x}}"))
-	if _, err := apptemplate.FromCompose(services, apptemplate.Start{App: "a"}); err == nil || !strings.Contains(err.Error(), "not inside") {
-		t.Errorf("a build outside of the repository: got %v", err)
-	}
-}
-
 func TestWords(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string][]string{
@@ -290,7 +335,9 @@ func TestWords(t *testing.T) {
 
 func FuzzTemplate(f *testing.F) {
 	f.Add([]byte(voting))
+	f.Add([]byte(withJobs))
 	f.Add([]byte("services: &a [&b {<<: [*b, *a]}]"))
+	f.Add([]byte(written))
 	f.Add([]byte("services:\n  a: {image: '${A:-b}', build: {args: {a: 1}}, ports: ['1:2']}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got, findings := apptemplate.Parse(text)
@@ -298,6 +345,25 @@ func FuzzTemplate(f *testing.F) {
 			for _, i := range got.Images() {
 				if i.Repository.String() == "" {
 					t.Errorf("an image without a repository: %+v", i)
+				}
+			}
+			all := map[string]string{}
+			for _, s := range got.Services {
+				all[s.Key()] = "a:1@sha256:1"
+			}
+			for _, j := range slices.Concat(got.Jobs, got.CronJobs) {
+				all[j.Key()] = "a:1@sha256:1"
+			}
+			names := map[string]bool{}
+			for _, s := range got.Stages(apptemplate.Deployment{Images: all, Run: "abcdefgh", Workflow: apptemplate.Setup}) {
+				for _, o := range s.Objects {
+					meta, _ := o["metadata"].(map[string]any)
+					label, _ := meta["name"].(string)
+					key := fmt.Sprint(o["kind"], " ", label)
+					if names[key] || label == "" || len(label) > 63 {
+						t.Errorf("the object %s is there twice, or has no good name", key)
+					}
+					names[key] = true
 				}
 			}
 		}
@@ -308,7 +374,7 @@ func FuzzTemplate(f *testing.F) {
 			}
 		}
 		apptemplate.ParseSettings(text)
-		services, findings := apptemplate.ParseCompose(text)
+		services, findings := apptemplate.ParseCompose(text, func(name string) (string, bool) { return "$" + name, len(name)%2 == 0 })
 		if apptemplate.Failed(findings) {
 			return
 		}
@@ -316,7 +382,7 @@ func FuzzTemplate(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, findings := apptemplate.Parse(made); strings.Contains(show(findings), "is no YAML") {
+		if _, findings := apptemplate.Parse(made); apptemplate.Failed(findings) {
 			t.Errorf("the template of a file of compose:\n%s\n%s", show(findings), made)
 		}
 	})

@@ -112,7 +112,7 @@ func (r *reader) at(n *yaml.Node, path string, depth int) value {
 	}
 	r.left--
 	switch {
-	case n == nil || n.Kind == yaml.ScalarNode && n.Tag == "!!null":
+	case n == nil || n.Kind == yaml.ScalarNode && (n.Tag == "!!null" || n.Tag == "!reset"): // !reset is of compose
 	case r.left == 0:
 		r.note(Error, n, path, "aliases make the file larger than %d values", maxVisits)
 	case r.left < 0:

@@ -5,6 +5,7 @@
 package apptemplate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,7 +32,9 @@ type Template struct {
 
 	Services     []Service
 	Builds       []Build // images that are built without a service
-	Jobs         []Job
+	Jobs         []Job   // that workflows run
+	CronJobs     []Job
+	Workflows    []Workflow
 	Environments []string // names of templates of environments, such as ephemeral
 }
 
@@ -49,7 +52,17 @@ type Service struct {
 	Requests      Resources
 	Limits        Resources
 
+	Readiness, Liveness, Startup *Probe // nil for none
+
 	Line int // in the file, from 1
+}
+
+// Probe says how a container is asked whether it works: by a command, a request of HTTP, or a connection.
+type Probe struct {
+	Command                          []string
+	Path                             string // of the request, with Port
+	Port                             int    // of the request, or of the connection if there is no Path
+	Delay, Period, Timeout, Failures int    // seconds, and failures in succession; 0 for those of Kubernetes
 }
 
 // Build says how an image is built.
@@ -72,15 +85,6 @@ type Port struct {
 // Resources are quantities of Kubernetes, "" for none.
 type Resources struct{ CPU, Memory string }
 
-// Job runs a command with the image of a service.
-type Job struct {
-	Name         string
-	Command      []string
-	Args         []string
-	FromServices string
-	Line         int
-}
-
 // The keys of the parts of a template.
 var (
 	templateKeys = []string{"app", "auto_deploy", "context", "domain", "repo_name", "execution_type", "git_fetch_depth", "mode",
@@ -94,9 +98,12 @@ var (
 		"volumes"}
 	buildKeys = []string{"context", "dockerfile", "target", "args", "args_static", "image_scan"}
 	entryKeys = append([]string{"name", "has_repo", "image"}, buildKeys...)
-	portKeys  = []string{"type", "target_port", "port", "loadbalancer", "protocol", "path"}
-	jobKeys   = []string{"name", "command", "args", "from_services", "halt_on_error", "completed_timeout", "cpu", "memory", "cron",
-		"sidecars", "init", "node_selector", "role", "service_account_name", "parallelism", "completions", "schedule", "concurrency_policy"}
+	probeKeys = []string{"exec", "http_get", "httpGet", "tcp_socket", "initial_delay_seconds", "period_seconds", "timeout_seconds",
+		"failure_threshold", "success_threshold"}
+	portKeys = []string{"type", "target_port", "port", "loadbalancer", "protocol", "path"}
+	jobKeys  = []string{"name", "command", "args", "from_services", "image", "has_repo", "halt_on_error", "completed_timeout", "cpu", "memory",
+		"cron", "sidecars", "init", "node_selector", "role", "service_account_name", "parallelism", "completions", "volumes"}
+	cronJobKeys      = append([]string{"schedule", "concurrency_policy"}, jobKeys...)
 	environmentKinds = []string{"ephemeral", "permanent"}
 )
 
@@ -127,7 +134,8 @@ func Parse(text []byte) (Template, []Finding) {
 	defaults := resourcesOf(top.get("resources").mapping(nil))
 	t.services(top.get("services"), defaults)
 	t.builds(top.get("builds"))
-	t.jobs(top.get("jobs"))
+	t.Jobs = t.jobs(top.get("jobs"), jobKeys)
+	t.CronJobs = t.jobs(top.get("cron_jobs"), cronJobKeys)
 	t.workflows(top.get("workflows"))
 	if !Failed(r.findings) {
 		t.images(func(line int, text string) {
@@ -191,6 +199,9 @@ func (t *Template) services(v value, defaults Service) {
 		}
 		s.Command, s.Args = m.get("command").words(), m.get("args").words()
 		s.Ports = portsOf(m.get("ports"))
+		for key, to := range map[string]**Probe{"readiness_probe": &s.Readiness, "liveness_probe": &s.Liveness, "startup_probe": &s.Startup} {
+			*to = probeOf(m.get(key))
+		}
 		s.override(resourcesOf(m))
 		s.check(m)
 		t.Services = append(t.Services, s)
@@ -201,6 +212,37 @@ func (t *Template) services(v value, defaults Service) {
 			o.fail("there is no service %q", name.Clip(text))
 		}
 	}
+}
+
+// probeOf reads a probe; nil for none.
+func probeOf(v value) *Probe {
+	m := v.mapping(probeKeys)
+	if !m.there() {
+		return nil
+	}
+	p := &Probe{Delay: m.get("initial_delay_seconds").number(0, 86_400), Period: m.get("period_seconds").number(1, 86_400),
+		Timeout: m.get("timeout_seconds").number(1, 86_400), Failures: m.get("failure_threshold").number(1, 10_000)}
+	kinds := 0
+	if exec := m.get("exec"); exec.there() {
+		kinds++
+		p.Command = exec.mapping([]string{"command"}).need("command", "").words()
+	}
+	for _, key := range []string{"http_get", "httpGet"} {
+		if request := m.get(key); request.there() {
+			kinds++
+			of := request.mapping([]string{"path", "port", "scheme"})
+			p.Path, p.Port = cmp.Or(of.get("path").text(), "/"), of.need("port", "").number(1, 65535)
+		}
+	}
+	if socket := m.get("tcp_socket"); socket.there() {
+		kinds++
+		p.Port = socket.mapping([]string{"port"}).need("port", "").number(1, 65535)
+	}
+	if kinds != 1 {
+		v.fail("must have one of exec, http_get and tcp_socket")
+		return nil
+	}
+	return p
 }
 
 // override takes the resources that a service has of its own.
@@ -364,63 +406,6 @@ func (t *Template) builds(v value) {
 	}
 }
 
-func (t *Template) jobs(v value) {
-	names := map[string]bool{}
-	for _, one := range few(v, v.list()) {
-		m := one.mapping(jobKeys)
-		if !m.there() {
-			continue
-		}
-		j := Job{Name: unique(m.need("name", ""), names), Command: m.get("command").words(), Args: m.get("args").words(), Line: m.node.Line}
-		from := m.need("from_services", ": it has the service whose image the job runs")
-		if j.FromServices = from.text(); j.FromServices != "" {
-			switch s := t.service(j.FromServices); {
-			case s == nil:
-				from.fail("there is no service %q", name.Clip(j.FromServices))
-			case s.Static:
-				from.fail("the service %s is static, and has no image", name.Clip(j.FromServices))
-			}
-		}
-		m.get("halt_on_error").flag()
-		t.Jobs = append(t.Jobs, j)
-	}
-}
-
-// workflows checks the tasks of workflows.
-func (t *Template) workflows(v value) {
-	for _, one := range few(v, v.list()) {
-		m := one.mapping([]string{"name", "parallelize", "order_from", "wait_for_all_tasks_to_complete"})
-		m.need("name", "")
-		for _, step := range m.get("parallelize").list() {
-			s := step.mapping([]string{"step", "tasks", "halt_on_error", "wait_for_finish", "metadata", "timeout"})
-			for _, task := range s.get("tasks").list() {
-				t.task(task)
-			}
-		}
-		for _, task := range m.get("order_from").list() {
-			t.task(task)
-		}
-	}
-}
-
-func (t *Template) task(v value) {
-	text := v.text()
-	kind, label, _ := strings.Cut(text, ".")
-	switch kind {
-	case "services":
-		if label != "all" && t.service(label) == nil {
-			v.fail("there is no service %q", name.Clip(label))
-		}
-	case "jobs":
-		if !slices.ContainsFunc(t.Jobs, func(j Job) bool { return j.Name == label }) {
-			v.fail("there is no job %q", name.Clip(label))
-		}
-	case "release", "app_imports", "infrastructure", "builds", "charts", "cron_jobs":
-	default:
-		v.fail("must be services.NAME, services.all or jobs.NAME, got %s", v.kind())
-	}
-}
-
 // Image is an image that is built from the repository of an application.
 type Image struct {
 	Logical    string // as the template names it
@@ -482,6 +467,11 @@ func (t *Template) images(report func(line int, text string)) []Image {
 	}
 	for _, b := range t.Builds {
 		add(t.logical("", b.Name), "", &b, b.Line)
+	}
+	for _, j := range slices.Concat(t.Jobs, t.CronJobs) {
+		if j.Built() {
+			add(t.logical(j.Image, j.Name), "", nil, j.Line)
+		}
 	}
 	return all
 }

@@ -21,6 +21,7 @@ type Kind string
 const (
 	Manifests     Kind = "manifests"     // of Kubernetes
 	Kustomization Kind = "kustomization" // to be built first
+	Chart         Kind = "chart"         // of Helm, to be rendered first
 	Compose       Kind = "compose"
 	Template      Kind = "template" // of an application
 )
@@ -106,7 +107,7 @@ func failures(f rewrite.File, all []apptemplate.Finding) (failed []string) {
 }
 
 func compose(f rewrite.File) Found {
-	services, findings := apptemplate.ParseCompose(f.Data)
+	services, findings := apptemplate.ParseCompose(f.Data, nil)
 	out := Found{Kind: Compose, Failed: failures(f, findings)}
 	if apptemplate.Failed(findings) {
 		return out
@@ -137,6 +138,15 @@ func template(f rewrite.File) Found {
 			out.Notes = append(out.Notes, in+" is built from the repository of the application, and checked when it is deployed")
 		default:
 			out.add(f, s.Line, s.Image, in, "")
+		}
+	}
+	for _, j := range slices.Concat(t.Jobs, t.CronJobs) {
+		in := fmt.Sprintf("job %s in %s line %d", j.Name, f.Path, j.Line)
+		switch {
+		case j.Built():
+			out.Notes = append(out.Notes, in+" is built from the repository of the application, and checked when it is deployed")
+		case j.Image != "":
+			out.add(f, j.Line, j.Image, in, "")
 		}
 	}
 	return out

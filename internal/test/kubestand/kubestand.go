@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -31,6 +32,7 @@ type Cluster struct {
 	mu      sync.Mutex
 	objects map[string]object // by path
 	uids    int
+	changes int      // from which resource versions are made
 	applied []string // kinds and names, in the order of the requests
 	away    bool
 	refuse  func(kind, name string) bool
@@ -206,6 +208,8 @@ func (c *Cluster) put(path string, o object) object {
 		}
 	}
 	meta["generation"] = generation
+	c.changes++
+	meta["resourceVersion"] = strconv.Itoa(c.changes)
 	c.objects[path] = o
 	return o
 }
@@ -243,6 +247,10 @@ func (c *Cluster) apply(w http.ResponseWriter, r *http.Request) {
 	}
 	if before := c.objects[r.URL.Path]; kind == "Job" && before != nil && text(before["spec"]) != text(o["spec"]) {
 		fail(w, http.StatusUnprocessableEntity, "Invalid", "Job "+name+" is invalid: spec.template: field is immutable")
+		return
+	}
+	if v, ok := child(o, "metadata")["resourceVersion"]; ok && v != child(c.objects[r.URL.Path], "metadata")["resourceVersion"] {
+		fail(w, http.StatusConflict, "Conflict", kind+" "+name+" has been modified: apply your changes to the latest version")
 		return
 	}
 	c.applied = append(c.applied, kind+" "+name)
