@@ -1,6 +1,11 @@
 package release
 
 import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -15,12 +21,19 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/apptemplate"
+	"github.com/ecrin-dev/ecrin/internal/rule/helm"
 	"github.com/ecrin-dev/ecrin/internal/rule/preflight"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 )
 
 // kustomizations are the names of files of kustomize.
 var kustomizations = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
+
+// Charts says how charts of Helm are rendered.
+type Charts struct {
+	Values             []byte // that differ from those of the charts, in YAML
+	Release, Namespace string // "" for the name of the chart, and default
+}
 
 // Inputs are the images of files, and what else is to be said about the files.
 type Inputs struct {
@@ -29,13 +42,16 @@ type Inputs struct {
 	Cluster string // that an application template names
 	Notes   []string
 	Failed  []string
+	charts  Charts
 }
 
-// ReadInputs reads what paths name: files, folders of manifests, folders with a kustomization, folders of applications, and - for what
-// stdin has, such as the output of helm template. Kustomizations are built as kubectl kustomize does, without what is not on this machine.
+// ReadInputs reads what paths name: files, folders of manifests, folders with a kustomization, folders of applications, charts of Helm as
+// folders and archives, and - for what stdin has, such as the output of helm template. Kustomizations are built as kubectl kustomize does,
+// and charts are rendered as helm template does, without what is not on this machine.
 //
-// Errors: a path cannot be read, a kustomization cannot be built, or a folder is a chart of Helm.
-func ReadInputs(paths []string, stdin io.Reader) (in Inputs, err error) {
+// Errors: a path cannot be read, a kustomization cannot be built, or a chart cannot be rendered.
+func ReadInputs(ctx context.Context, paths []string, stdin io.Reader, charts Charts) (in Inputs, err error) {
+	in.charts = charts
 	for _, path := range paths {
 		if path == "-" {
 			files, err := rewrite.ReadStream(stdin, "standard input.yaml")
@@ -51,7 +67,9 @@ func ReadInputs(paths []string, stdin io.Reader) (in Inputs, err error) {
 		}
 		switch {
 		case info.IsDir():
-			err = in.folder(path)
+			err = in.folder(ctx, path)
+		case strings.HasSuffix(path, ".tgz") || strings.HasSuffix(path, ".tar.gz"):
+			err = in.archive(ctx, path)
 		case slices.Contains(kustomizations, filepath.Base(path)):
 			err = in.built(filepath.Dir(path))
 		default:
@@ -85,7 +103,7 @@ func (in *Inputs) file(path string) error {
 	return nil
 }
 
-func (in *Inputs) folder(dir string) error {
+func (in *Inputs) folder(ctx context.Context, dir string) error {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool {
 			_, err := os.Stat(filepath.Join(dir, n))
@@ -103,7 +121,11 @@ func (in *Inputs) folder(dir string) error {
 	case has(kustomizations...):
 		return in.built(dir)
 	case has("Chart.yaml"):
-		return fmt.Errorf("%s is a chart of Helm: run `helm template %s | ecrin preflight -`", dir, dir)
+		packed, err := pack(dir)
+		if err != nil {
+			return err
+		}
+		return in.rendered(ctx, dir, packed)
 	}
 	files, err := rewrite.ReadFolder(dir)
 	if err != nil {
@@ -114,6 +136,63 @@ func (in *Inputs) folder(dir string) error {
 			in.add(rule.File{Path: filepath.Join(dir, f.Path), Data: f.Data})
 		}
 	}
+	return nil
+}
+
+// maxArchive is the largest archive of a chart that is read, in bytes.
+const maxArchive = 64 << 20
+
+func (in *Inputs) archive(ctx context.Context, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	packed, err := io.ReadAll(io.LimitReader(f, maxArchive+1))
+	if err != nil {
+		return err
+	}
+	return in.rendered(ctx, path, packed)
+}
+
+// pack returns the chart in a folder as an archive, as helm package makes it.
+func pack(dir string) ([]byte, error) {
+	files, err := rewrite.ReadFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for _, f := range files {
+		if err := w.WriteHeader(&tar.Header{Name: "chart/" + f.Path, Mode: 0o644, Size: int64(len(f.Data))}); err != nil {
+			return nil, fmt.Errorf("packing the chart %s: %w", dir, err)
+		}
+		if _, err := w.Write(f.Data); err != nil {
+			return nil, err
+		}
+	}
+	err = errors.Join(w.Close(), z.Close())
+	return b.Bytes(), err
+}
+
+// rendered adds what a chart of Helm renders.
+func (in *Inputs) rendered(ctx context.Context, path string, packed []byte) error {
+	chart, err := helm.Load(packed)
+	if err != nil {
+		return fmt.Errorf("the chart %s: %w", path, err)
+	}
+	if missing := chart.Missing(); len(missing) > 0 {
+		return fmt.Errorf("the chart %s needs %s, which it does not have in charts/: run `helm dependency build %s`", path,
+			strings.Join(missing, ", "), path)
+	}
+	one := rewrite.Chart{Release: cmp.Or(in.charts.Release, chart.Name), Namespace: in.charts.Namespace}
+	text, err := rewrite.Charts{Revision: 1, Now: time.Now()}.Template(ctx, one, packed, in.charts.Values)
+	if err != nil {
+		return fmt.Errorf("rendering the chart %s: %w", path, err)
+	}
+	in.Kinds = append(in.Kinds, preflight.Chart)
+	in.add(rule.File{Path: path + ".yaml", Data: text})
 	return nil
 }
 

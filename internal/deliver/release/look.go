@@ -66,6 +66,7 @@ type Facts struct {
 	Digest    string
 	Platforms []string // OS/ARCH[/VARIANT]; none if the image does not state them
 	Size      int64    // bytes of the image for one platform
+	Blob      string   // digest of a configuration of the image; "" if none was read
 }
 
 // Problem is why an image cannot be deployed, and what to do about it.
@@ -212,7 +213,7 @@ func (s *Server) manifest(ctx context.Context, calls *ecr.Client, account, repo,
 // describe adds platforms and size. What cannot be read stays out.
 func (s *Server) describe(ctx context.Context, calls *ecr.Client, account, repo string, d document, want string, f *Facts) {
 	if len(d.Manifests) == 0 {
-		f.Size = d.size()
+		f.Size, f.Blob = d.size(), d.Config.Digest
 		if p := s.configured(ctx, calls, account, repo, d.Config.Digest); p.OS != "" {
 			f.Platforms = []string{p.String()}
 		}
@@ -226,7 +227,7 @@ func (s *Server) describe(ctx context.Context, calls *ecr.Client, account, repo 
 		f.Platforms = append(f.Platforms, m.Platform.String())
 		if f.Size == 0 && (want == "" || MatchPlatform(want, m.Platform.String())) {
 			if child, bad := s.manifest(ctx, calls, account, repo, m.Digest); bad == nil {
-				f.Size = child.size()
+				f.Size, f.Blob = child.size(), child.Config.Digest
 			}
 		}
 	}
@@ -258,6 +259,27 @@ func (s *Server) configured(ctx context.Context, calls *ecr.Client, account, rep
 		return platform{}
 	}
 	return p
+}
+
+// tryPull reports whether the caller, who has read the manifest of an image, may log in and read a blob of it too, by doing so.
+func (s *Server) tryPull(ctx context.Context, p Place, blob string) (string, *Problem) {
+	calls, err := s.client(ctx, p.Registry)
+	if err == nil {
+		_, err = calls.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	}
+	if err == nil && blob != "" {
+		account, repo := p.Registry.Account.String(), p.Repo.String()
+		_, err = calls.GetDownloadUrlForLayer(ctx, &ecr.GetDownloadUrlForLayerInput{RegistryId: &account, RepositoryName: &repo,
+			LayerDigest: &blob})
+	}
+	if err == nil {
+		return MayPull, nil
+	}
+	bad := problemOf(err)
+	if bad.Code != AccessDenied {
+		return Unknown, bad
+	}
+	return MayNotPull, bad
 }
 
 // Pullers returns whom the policy of a repository lets pull, "with conditions" behind those that have some; none if there is no policy, or

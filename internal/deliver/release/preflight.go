@@ -31,7 +31,8 @@ type Check struct {
 	// Other asks another registry.
 	Other func(ctx context.Context, image rewrite.Reference, platform string) (Facts, *Problem)
 
-	Principal string   // that pulls; "" to check no permission
+	Principal string   // that pulls; "" for Caller
+	Caller    string   // whose credentials ask; "" for the operator, for whom no policies count
 	Cluster   string   // for messages; "" for none
 	Region    string   // of the cluster; "" if images may be in any region
 	Platforms []string // that each image must have
@@ -150,11 +151,12 @@ func (c *Check) ours(ctx context.Context, p Place, image rewrite.Reference, plat
 	if bad == nil || bad.Code == ImageNotFound {
 		a.PullableBy = c.Server.Pullers(ctx, p)
 	}
-	if c.Principal == "" {
+	a.Principal = cmp.Or(c.Principal, c.Caller)
+	if a.Principal == "" || bad != nil {
 		return f, bad
 	}
-	a.Principal = c.Principal
-	if bad != nil {
+	if c.Principal == "" {
+		a.Pull, bad = c.Server.tryPull(ctx, p, f.Blob)
 		return f, bad
 	}
 	if a.Pull, bad = c.mayPull(ctx, p); bad == nil && a.Pull == MayNotPull {

@@ -183,3 +183,124 @@ func TestR8RegistryHost(t *testing.T) {
 		t.Errorf("got %d, %s, %s", code, out, errs)
 	}
 }
+
+// A stand-in for buildctl notes its arguments, its configuration and who may read it, and fails if it is told to.
+const standInBuildctl = `#!/bin/sh
+set -e
+out=$(dirname "$0")/seen
+mkdir -p "$out"
+printf '%s\n' "$@" >"$out/args"
+cp "$DOCKER_CONFIG/config.json" "$out/config.json"
+stat -c '%a' "$DOCKER_CONFIG" "$DOCKER_CONFIG/config.json" >"$out/modes"
+echo "$DOCKER_CONFIG" >"$out/folder"
+[ ! -e "$out/fail" ]
+`
+
+// buildctl is started where there is no buildah: with the command line of BuildKit, and a configuration that has the logins of the
+// Dockerfile and of the push, and no others, readable for its owner only, which is gone afterwards, also if it fails.
+func TestBuildctl(t *testing.T) {
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t).In("eu-west-2")
+	add := func(args ...string) {
+		t.Helper()
+		if code, _, errs := run(t, append(args, "--data", s.Dir)...); code != 0 {
+			t.Fatalf("ecrin %q: %s", args, errs)
+		}
+	}
+	add("cluster", "add", "staging", "--region", "eu-west-2", "--principal", root.ID)
+	dir := application(t, strings.Replace(voting, "has_repo: true, ports",
+		"has_repo: true, build: {context: vote, dockerfile: vote/Dockerfile.prod, target: run, args: [VERSION=1]}, ports", 1))
+	own := strings.TrimPrefix(s.URL, "http://")
+	root.CreateRepository(t, "team/base").Push(t, "1", ocitest.NewImage(1, 100))
+	writeFile(t, filepath.Join(dir, "vote", "Dockerfile.prod"), "FROM "+own+"/"+root.ID+"/eu-west-2/team/base:1 AS run\n")
+	add("application", "create", dir)
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "buildctl"), []byte(standInBuildctl), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"sh", "dirname", "mkdir", "cp", "stat"} { // and no buildah
+		path, err := exec.LookPath(program)
+		if err == nil {
+			err = os.Symlink(path, filepath.Join(bin, program))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin)
+	// The login of this machine is not for the builder.
+	home := t.TempDir()
+	writeFile(t, filepath.Join(home, "config.json"), `{"auths":{"ghcr.io":{"auth":"eDp5"}}}`)
+	t.Setenv("DOCKER_CONFIG", home)
+	to := own + "/" + root.ID + "/eu-west-2/org/voting/vote"
+	ask := []string{"application", "build", "vote", dir, "--data", s.Dir, "--registry", own + "/" + root.ID + "/eu-west-2", "--plain-http",
+		"--commit", "0a1b2c3", "--branch", "main", "--build-arg", "MODE=a b,c"}
+	code, out, errs := run(t, ask...)
+	if code != 0 || out != to+":0a1b2c3\n"+to+":main\n" {
+		t.Fatalf("got %d, %s, %s", code, out, errs)
+	}
+	seen := func(name string) string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(bin, "seen", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(text))
+	}
+	want := strings.Join([]string{"build", "--frontend", "dockerfile.v0", "--local", "context=" + dir + "/vote", "--local",
+		"dockerfile=" + dir + "/vote", "--opt", "filename=Dockerfile.prod", "--opt", "target=run", "--opt", "build-arg:MODE=a b,c", "--opt",
+		"build-arg:VERSION=1", "--output", `type=image,"name=` + to + ":0a1b2c3," + to + `:main",push=true,registry.insecure=true`}, "\n")
+	if got := seen("args"); got != want {
+		t.Errorf("the arguments: got\n%s\nwant\n%s", got, want)
+	}
+	var config struct {
+		Auths map[string]struct{ Auth string }
+	}
+	if err := json.Unmarshal([]byte(seen("config.json")), &config); err != nil || len(config.Auths) != 1 || config.Auths[own].Auth == "" {
+		t.Errorf("the logins: got %s, want one of %s", seen("config.json"), own)
+	}
+	if got := seen("modes"); got != "700\n600" {
+		t.Errorf("the modes of the folder and of the file: got %q", got)
+	}
+	writeFile(t, filepath.Join(bin, "seen", "fail"), "")
+	code, out, errs = run(t, ask...)
+	if code != 1 || out != "" || !strings.Contains(errs, "buildctl build: exit status 1") {
+		t.Errorf("a build that fails: got %d, %s, %s", code, out, errs)
+	}
+	if _, err := os.Stat(seen("folder")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the logins are left: %v", err)
+	}
+	if code, _, errs := run(t, append(ask, "--builder", "buildah")...); code != 1 || !strings.Contains(errs, "buildah") {
+		t.Errorf("buildah, which is not there: got %d, %s", code, errs)
+	}
+}
+
+// The principal of an integration that may not have a token: the message says what its identity policy needs.
+func TestR7TokenOfAnIntegrationRefused(t *testing.T) {
+	t.Parallel()
+	far := apptest.Start(t, apptest.Options{})
+	front, ca := withTLS(t, far.URL)
+	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.EgressAllow, c.EgressCA = []string{"127.0.0.1/32"}, ca }})
+	root := s.Root(t).In("eu-west-2")
+	there := far.Root(t)
+	keyID, key := newUser(t, far.URL, there, "builder")
+	secret := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, secret, key)
+	dir := application(t, strings.Replace(voting, "has_repo: true, ports", "has_repo: true, build: {context: vote}, ports", 1))
+	writeFile(t, filepath.Join(dir, "vote", "Dockerfile"), "FROM "+strings.TrimPrefix(front, "https://")+"/team/base:1\n")
+	for _, args := range [][]string{{"cluster", "add", "staging", "--region", "eu-west-2", "--principal", root.ID},
+		{"integration", "add", "far", "--kind", "ecrin", "--endpoint", front, "--registry-id", there.ID, "--region", there.Region,
+			"--access-key-id", keyID, "--secret-file", secret}} {
+		if code, _, errs := run(t, append(args, "--data", s.Dir)...); code != 0 {
+			t.Fatalf("ecrin %q: %s", args, errs)
+		}
+	}
+	code, out, errs := run(t, "application", "build", "vote", dir, "--data", s.Dir, "--commit", "0a1b2c3", "--dry-run")
+	for _, want := range []string{"line 1: the token of the integration far for " + strings.TrimPrefix(front, "https://") + " was refused",
+		"GetAuthorizationToken was refused (AccessDeniedException)",
+		"the identity policy of its principal needs ecr:GetAuthorizationToken on the resource *"} {
+		if code != 1 || out != "" || !strings.Contains(errs, want) {
+			t.Errorf("got %d, %s, %s, want in it %s", code, out, errs, want)
+		}
+	}
+}

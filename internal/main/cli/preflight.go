@@ -19,6 +19,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/deliver/release"
 	"github.com/ecrin-dev/ecrin/internal/host/pull"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/apptemplate"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
@@ -26,16 +28,17 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-const preflightHelp = `Answer for each image that files name, before anything is deployed: is it there, which digest does it have, for which platforms is it, how
-large is it, in which region, who may pull it, and, if it cannot be pulled, what is to be added.
+const preflightHelp = `Answer for each image that files name, before anything is deployed: is it there, which digest does it have, for which
+platforms is it, how large is it, in which region, who may pull it, and, if it cannot be pulled, what is to be added.
 
-FILE is a manifest of Kubernetes, a folder of them, a folder with a kustomization, a file of docker compose, an application template, or -
-for standard input, such as the output of helm template. What it is is found out.
+FILE is a manifest of Kubernetes, a folder of them, a folder with a kustomization, a chart of Helm as a folder or an archive, a file of
+docker compose, an application template, or - for standard input, such as the output of helm template. What it is is found out. Charts are
+rendered as helm template does, without a cluster, with the values of --values.
 
-With --principal the policies are asked whether that principal may pull: log in, read the manifest,
-	and read the layers. With --cluster it is
-the principal of the cluster, and images of registries must be in its region. Images of other registries than those of the server are
-asked for with the credentials of docker on this machine. Nothing is changed; that a manifest is read counts as a pull of the caller.
+With --principal the policies are asked whether that principal may pull: log in, read the manifest, and read the layers. With --cluster
+it is the principal of the cluster, and images of registries must be in its region. Without both it is the caller whose AWS credentials are
+used (--profile, --url); the operator (--data) has no policies, and names who pulls. Images of other registries than those of the server
+are asked for with the credentials of docker on this machine. Nothing is changed; that a manifest is read counts as a pull of the caller.
 
 The exit code is 0 if all images can be pulled, 3 if one cannot, and 1 for an error, also for a file that could not be read.`
 
@@ -67,12 +70,24 @@ func (c *commands) preflight() *cobra.Command {
 			return nil
 		},
 		Example: "  ecrin preflight deployment.yaml --cluster staging\n  ecrin preflight ./overlays/prod --platform linux/arm64\n" +
+			"  ecrin preflight ./chart --values prod.yaml --cluster staging\n" +
 			"  helm template shop ./chart | ecrin preflight - --principal arn:aws:iam::111122223333:role/nodes\n  ecrin preflight docker-compose.yml --json"}
 	c.dataFlag(cmd)
 	f.add(cmd)
+	values := cmd.Flags().String("values", "", "`file` of values that differ from those of the charts of Helm")
+	label := cmd.Flags().String("release-name", "", "`name` of the release of charts of Helm (default: that of the chart)")
+	namespace := cmd.Flags().String("namespace", "", "`namespace` of charts of Helm (default: default)")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		in, err := release.ReadInputs(args, cmd.InOrStdin())
+		charts := release.Charts{Release: *label, Namespace: *namespace}
+		if *values != "" {
+			text, err := readLimited(*values, apptemplate.MaxFile)
+			if err != nil {
+				return err
+			}
+			charts.Values = text
+		}
+		in, err := release.ReadInputs(cmd.Context(), args, cmd.InOrStdin(), charts)
 		if err != nil {
 			return err
 		}
@@ -81,9 +96,13 @@ func (c *commands) preflight() *cobra.Command {
 			return err
 		}
 		answers := check.Run(cmd.Context(), in.Images)
+		if note := c.whoPulls(cmd, check, answers, f.account); note != "" {
+			in.Notes = append(in.Notes, note)
+		}
 		ready := !slices.ContainsFunc(answers, func(a release.Answer) bool { return !a.Ready })
 		if *asJSON {
-			err = c.printJSON(map[string]any{"ready": ready && len(in.Failed) == 0, "kinds": in.Kinds, "principal": check.Principal,
+			err = c.printJSON(map[string]any{"ready": ready && len(in.Failed) == 0, "kinds": in.Kinds, "principal": cmp.Or(check.Principal,
+				check.Caller),
 				"region": check.Region, "images": answers, "notes": append([]string{}, in.Notes...), "failed": append([]string{}, in.Failed...)})
 		} else {
 			err = c.sayAnswers(answers, in)
@@ -125,6 +144,7 @@ func (c *commands) check(cmd *cobra.Command, f *preflightFlags, cluster string) 
 	check.Server = serverFor(s)
 	check.Locate = func(r rule.Reference) (release.Place, bool, error) { return locate(s, r) }
 	if check.Cluster == "" {
+		check.Caller = s.Caller()
 		return check, nil
 	}
 	o, err := check.Server.ReadCluster(cmd.Context(), s.Server.Region, f.account, check.Cluster)
@@ -133,6 +153,32 @@ func (c *commands) check(cmd *cobra.Command, f *preflightFlags, cluster string) 
 	}
 	check.Principal, check.Region = cmp.Or(check.Principal, o.Principal), cmp.Or(check.Region, o.Region)
 	return check, nil
+}
+
+// whoPulls returns what is to be given where nobody is named who pulls, so that permissions could not be checked; "" if there is nothing.
+func (c *commands) whoPulls(cmd *cobra.Command, check *release.Check, answers []release.Answer, account string) string {
+	at := slices.IndexFunc(answers, func(a release.Answer) bool { return a.RegistryID != "" && a.Principal == "" })
+	if at < 0 {
+		return ""
+	}
+	text := "no permission was checked, because nobody is named who pulls, and no policies count for the operator: give --principal ARN, such " +
+		"as --principal arn:aws:iam::" + answers[at].RegistryID + ":role/NAME, or --cluster NAME"
+	s, err := c.connect(cmd)
+	if err != nil {
+		return text
+	}
+	var out ecrintypes.DescribeClustersResponse
+	if err := s.Call(cmd.Context(), "DescribeClusters", &ecrintypes.DescribeClustersRequest{AccountId: account}, &out); err != nil {
+		return text // the names are a help
+	}
+	if len(out.Clusters) == 0 {
+		return text + "; there are no clusters yet: ecrin cluster add makes one"
+	}
+	var names []string
+	for _, o := range out.Clusters[:min(len(out.Clusters), 5)] {
+		names = append(names, o.ClusterName)
+	}
+	return text + ", which can be " + strings.Join(names, ", ")
 }
 
 // serverFor returns a server for package release.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -177,17 +178,34 @@ func TestR5AnotherRegion(t *testing.T) {
 	}
 }
 
+// iamOf returns a client of IAM.
+func iamOf(url string, a apptest.Account) *iam.Client {
+	return iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &url,
+		Credentials: credentials.NewStaticCredentialsProvider(a.KeyID, a.Secret, "")})
+}
+
 // newRole makes a role without policies in an account, and returns its ARN.
 func newRole(t *testing.T, url string, a apptest.Account, label string) string {
 	t.Helper()
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + a.ID + `"},"Action":"sts:AssumeRole"}]}`
-	users := iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &url,
-		Credentials: credentials.NewStaticCredentialsProvider(a.KeyID, a.Secret, "")})
-	made, err := users.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: &label, AssumeRolePolicyDocument: &trust})
+	made, err := iamOf(url, a).CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: &label, AssumeRolePolicyDocument: &trust})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return *made.Role.Arn
+}
+
+// newUser makes a user without policies in an account, and returns its access key.
+func newUser(t *testing.T, url string, a apptest.Account, label string) (keyID, secret string) {
+	t.Helper()
+	if _, err := iamOf(url, a).CreateUser(t.Context(), &iam.CreateUserInput{UserName: &label}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := iamOf(url, a).CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: &label})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *key.AccessKey.AccessKeyId, *key.AccessKey.SecretAccessKey
 }
 
 // R6: a principal whose identity policy does not allow the token is refused although the policy of the repository lists its action.
@@ -235,15 +253,42 @@ func TestPreflightKinds(t *testing.T) {
 			t.Errorf("%s: got %+v, want %s", file, got, want)
 		}
 	}
-	for file, want := range map[string]string{"chart": "helm template", "remote": "not on this machine", "none.yaml": "no such file"} {
-		writeFile(t, at("chart/Chart.yaml"), "name: x\n")
+	writeFile(t, at("chart/Chart.yaml"), "apiVersion: v2\nname: shop\nversion: 1.0.0\n")
+	writeFile(t, at("chart/values.yaml"), "image: '"+host+"/team/app:1.0'\n")
+	writeFile(t, at("chart/templates/pod.yaml"), strings.Replace(pod("{{ .Values.image }}"), "web}", "{{ .Release.Name }}}", 1))
+	writeFile(t, at("values.yaml"), "image: '"+host+"/team/app:2.0'\n")
+	got := preflight(t, 0, at("chart"), "--data", s.Dir)
+	if strings.Join(got.Kinds, " ") != "chart manifests" || len(got.Images) != 1 || got.Images[0].Digest != image.Digest ||
+		!strings.Contains(got.Images[0].In[0], "Pod shop") {
+		t.Errorf("a chart: got %+v", got)
+	}
+	if code, text, _ := preflight(t, 3, at("chart"), "--values", at("values.yaml"), "--data",
+		s.Dir).problem(t); code != "ImageNotFoundException" ||
+		!strings.Contains(text, "the nearest tags are 1.0") {
+		t.Errorf("a chart with other values: got %s, %s", code, text)
+	}
+	if out, err := exec.Command("tar", "-C", dir, "-czf", at("shop-1.0.0.tgz"), "chart").CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
+	}
+	if got := preflight(t, 0, at("shop-1.0.0.tgz"), "--data", s.Dir, "--release-name", "blue"); len(got.Images) != 1 ||
+		!strings.Contains(got.Images[0].In[0], "Pod blue") {
+		t.Errorf("an archive of a chart: got %+v", got)
+	}
+	writeFile(t, at("needy/Chart.yaml"),
+		"apiVersion: v2\nname: x\nversion: 1.0.0\ndependencies: [{name: db, version: '1.*', repository: x}]\n")
+	writeFile(t, at("loop/Chart.yaml"), "apiVersion: v2\nname: x\nversion: 1.0.0\n")
+	writeFile(t, at("loop/templates/a.yaml"), "{{ fail \"no tag\" }}")
+	writeFile(t, at("bad.tgz"), "no archive")
+	for file, want := range map[string]string{"needy": "needs db, which it does not have in charts/: run `helm dependency build",
+		"loop":    "no tag",
+		"bad.tgz": "not compressed by gzip", "remote": "not on this machine", "none.yaml": "no such file"} {
 		writeFile(t, at("remote/kustomization.yaml"), "resources: ['https://example.com/org/repo?ref=v1']\n")
 		if code, out, errs := run(t, "preflight", at(file), "--data", s.Dir); code != 1 || out != "" || !strings.Contains(errs, want) {
 			t.Errorf("%s: got %d, %s, %s", file, code, out, errs)
 		}
 	}
 	writeFile(t, at("broken.yaml"), pod(host+"/team/app:1.0")+"---\na: [\n---\n"+pod(host+"/team/app:1.1"))
-	got := preflight(t, 1, at("broken.yaml"), "--data", s.Dir)
+	got = preflight(t, 1, at("broken.yaml"), "--data", s.Dir)
 	if len(got.Failed) != 1 || len(got.Images) != 2 || got.Ready {
 		t.Errorf("a broken document: got %+v", got)
 	}

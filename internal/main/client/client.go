@@ -33,6 +33,7 @@ type Client struct {
 	keys   *identity.Keyring // of the operator, nil for a client of OpenRemote
 	key    aws.Credentials   // of the operator
 	remote *aws.Config       // nil for the operator
+	caller string            // ARN of the caller, "" for the operator
 	ca     string            // the path of the CAs that the AWS configuration names
 	http   *http.Client
 }

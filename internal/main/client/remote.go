@@ -98,7 +98,7 @@ func OpenRemote(ctx context.Context, r Remote) (*Client, error) {
 	if err != nil {
 		return nil, c.answered(err)
 	}
-	c.Server.Account = aws.ToString(who.Account)
+	c.Server.Account, c.caller = aws.ToString(who.Account), aws.ToString(who.Arn)
 	return c, nil
 }
 

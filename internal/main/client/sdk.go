@@ -34,6 +34,9 @@ func (c *Client) Accounts(ctx context.Context) (map[string]string, error) {
 	return all, nil
 }
 
+// Caller returns the ARN of the caller whose AWS credentials are used; "" for the operator.
+func (c *Client) Caller() string { return c.caller }
+
 // Config returns how the SDK calls the server for an account: with its root keys for the operator, otherwise with the credentials of
 // the client.
 //

@@ -96,6 +96,20 @@ func Load(packed []byte) (*Chart, error) {
 	return load(packed, &budget{maxUnpacked, maxFiles}, 0)
 }
 
+// Missing returns the names of the dependencies that Chart.yaml has and the chart has not, at any depth. What they would install is not
+// among what Render returns.
+func (c *Chart) Missing() (all []string) {
+	for _, d := range c.Dependencies {
+		if !slices.ContainsFunc(c.charts, func(one *Chart) bool { return one.Name == d.Name && fits(d.Version, one.Version) }) {
+			all = append(all, d.Name)
+		}
+	}
+	for _, one := range c.charts {
+		all = append(all, one.Missing()...)
+	}
+	return all
+}
+
 func load(packed []byte, left *budget, depth int) (*Chart, error) {
 	files, err := unpack(packed, left)
 	if err != nil {
