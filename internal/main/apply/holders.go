@@ -146,13 +146,17 @@ type Attached struct {
 	Document string
 }
 
-// EachPolicy calls each for the policies of a user or role (kind), inline ones first, until it fails. Those of groups are not among them.
+// EachPolicy calls each for the policies of a user, role or group (kind), inline ones first, until it fails. The policies of the groups
+// of a user are not among its own.
 //
 // Errors: those of IAM and of each.
 func EachPolicy(ctx context.Context, i *iam.Client, kind, called string, each func(Attached) error) error {
 	h := userHolder("", called)
-	if kind == "role" {
+	switch kind {
+	case "role":
 		h = roleHolder("", called)
+	case "group":
+		h = groupHolder("", called)
 	}
 	inline, err := h.inline(ctx, i)
 	if err != nil {

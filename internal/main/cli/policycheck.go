@@ -48,21 +48,34 @@ type finding struct {
 
 func (c *commands) policyCheck() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "check FILE|-", Args: exactly("FILE"), Short: "Report errors and warnings of a policy",
+		Use: "check FILE|-|REPOSITORY", Args: exactly("FILE"), Short: "Report errors and warnings of a policy, or what a principal may do",
 		Long: `Parse a policy as the server does and report errors, with line and column, and warnings about valid but probably
 unintended content: access for all principals, statements without effect, actions that ECR does not have.
 
-The exit code is 1 for an error, and with --strict also for a warning.`,
-		Example: "  ecrin policy check policy.json\n  ecrin policy check --kind identity --strict - < role.json",
+The exit code is 1 for an error, and with --strict also for a warning.
+
+With --principal the argument is a repository: the server answers which of the 8 actions that deployment platforms ask for the principal has
+on it, by its identity policies and the policy of the repository together, and what would allow the others. The exit code is 3 if one is
+denied.`,
+		Example: "  ecrin policy check policy.json\n  ecrin policy check --kind identity --strict - < role.json\n" +
+			"  ecrin policy check team/app --principal arn:aws:iam::111122223333:role/nodes",
 	}
+	c.dataFlag(cmd)
 	var words []string
 	for _, k := range policyKinds {
 		words = append(words, k.word)
 	}
 	kind := cmd.Flags().String("kind", words[0], "`kind` of policy: "+strings.Join(words, ", "))
-	where := registryFlag(cmd, "of the policy, to report ARNs of other registries")
+	principal := cmd.Flags().String("principal", "", "the `ARN` or account whose actions on the repository are checked")
+	where := registryFlag(cmd, "of the policy, to report ARNs of other registries, or of the repository")
 	strict, asJSON := cmd.Flags().Bool("strict", false, "treat warnings as errors"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed("principal") {
+			if cmd.Flags().Changed("kind") || cmd.Flags().Changed("strict") {
+				return usageError{errors.New("--principal is for a repository of a server, --kind and --strict are for a policy in a file")}
+			}
+			return c.checkAccess(cmd, args[0], *principal, *where, *asJSON)
+		}
 		at := -1
 		for i, k := range policyKinds {
 			if k.word == *kind {

@@ -25,11 +25,13 @@ import (
 
 func (c *commands) policyUnused() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "unused role/NAME|user/NAME|REPOSITORY", Args: exactly("role/NAME, user/NAME or REPOSITORY"),
+		Use: "unused role/NAME|user/NAME|group/NAME|REPOSITORY", Args: exactly("role/NAME, user/NAME, group/NAME or REPOSITORY"),
 		Short: "Propose the least that the audit trail shows was used",
-		Long: `Compare the policies of a role or user, or the policy of a repository, with the requests in the audit trail, and print
+		Long: `Compare the policies of a role, user or group, or the policy of a repository, with the requests in the audit trail, and print
 what of each statement was used and a narrower policy as a difference. Nothing is changed: review the difference, and set the policy with
 the command that is printed.
+
+Of a user, the policies of its groups are compared too, each with the requests of all members of the group, since it is theirs as well.
 
 A statement that allows keeps the actions and resources that were used, with those that belong to them (a pull of an image whose
 layers a client has already asks for the manifest only), and its conditions; one of which nothing was used is left out. Statements
@@ -86,7 +88,8 @@ type unused struct {
 }
 
 type unusedPolicy struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Group string `json:"group,omitempty"` // whose policy it is; "" for that of the principal itself or of a repository
 	least.Proposal
 	set string // the command that sets the proposal
 }
@@ -95,6 +98,9 @@ func (u *unused) report() map[string]any {
 	all := []map[string]any{}
 	for _, p := range u.policies {
 		one := map[string]any{"name": p.Name, "now": json.RawMessage(p.Now), "statements": p.Statements, "changed": p.Changed()}
+		if p.Group != "" {
+			one["group"] = p.Group
+		}
 		if p.Proposed != "" {
 			one["proposed"] = json.RawMessage(p.Proposed)
 		}
@@ -131,7 +137,10 @@ func (u *unused) find(ctx context.Context, what string) error {
 	}
 	cfg.Region = u.home.Region.String()
 	kind, called, _ := strings.Cut(what, "/")
-	if kind == "role" || kind == "user" {
+	switch kind {
+	case "group":
+		return u.group(ctx, iam.NewFromConfig(cfg), called)
+	case "role", "user":
 		return u.principal(ctx, iam.NewFromConfig(cfg), kind, called)
 	}
 	return u.repository(ctx, ecr.NewFromConfig(cfg), what)
@@ -144,12 +153,12 @@ func (u *unused) repository(ctx context.Context, e *ecr.Client, repository strin
 	}
 	arn := name.ARN{Partition: u.home.Region.Partition(), Service: "ecr", Region: u.home.Region.String(), Account: u.home.Account,
 		Resource: "repository/" + repository}.String()
-	if err := u.read(ctx, ecrintypes.ListAuditEventsRequest{Resource: repository}, func(e event) bool {
+	if u.uses, err = u.read(ctx, ecrintypes.ListAuditEventsRequest{Resource: repository}, func(e event) bool {
 		return slices.ContainsFunc(e.Resources, func(r eventResource) bool { return r.ARN == arn })
 	}); err != nil {
 		return err
 	}
-	return u.propose(repository, aws.ToString(out.PolicyText), policy.Repository,
+	return u.propose(unusedPolicy{Name: repository}, aws.ToString(out.PolicyText), policy.Repository, u.uses,
 		"aws ecr set-repository-policy --repository-name "+word(repository)+" --policy-text file://policy.json")
 }
 
@@ -170,10 +179,70 @@ func (u *unused) principal(ctx context.Context, i *iam.Client, kind, called stri
 		}
 		arn = aws.ToString(out.User.Arn)
 	}
-	if err := u.read(ctx, ecrintypes.ListAuditEventsRequest{Principal: arn},
-		func(e event) bool { return e.principal() == arn }); err != nil {
+	var err error
+	if u.uses, err = u.usesOf(ctx, arn); err != nil {
 		return err
 	}
+	if err := u.policiesOf(ctx, i, kind, called, "", u.uses); err != nil || kind == "role" {
+		return err
+	}
+	groups := iam.NewListGroupsForUserPaginator(i, &iam.ListGroupsForUserInput{UserName: &called})
+	for groups.HasMorePages() {
+		page, err := groups.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, g := range page.Groups {
+			label := aws.ToString(g.GroupName)
+			uses, err := u.usesOfMembers(ctx, i, label, map[string][]least.Use{arn: u.uses})
+			if err != nil {
+				return err
+			}
+			if err := u.policiesOf(ctx, i, "group", label, label, uses); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// group compares the policies of a group with the uses of its members.
+func (u *unused) group(ctx context.Context, i *iam.Client, called string) (err error) {
+	called = called[strings.LastIndexByte(called, '/')+1:]
+	if u.uses, err = u.usesOfMembers(ctx, i, called, nil); err != nil {
+		return err
+	}
+	return u.policiesOf(ctx, i, "group", called, called, u.uses)
+}
+
+// usesOf reads what the trail has of a user or of the sessions of a role.
+func (u *unused) usesOf(ctx context.Context, arn string) ([]least.Use, error) {
+	return u.read(ctx, ecrintypes.ListAuditEventsRequest{Principal: arn}, func(e event) bool { return e.principal() == arn })
+}
+
+// usesOfMembers reads what the trail has of the members of a group. read has the uses that are known, by ARN.
+func (u *unused) usesOfMembers(ctx context.Context, i *iam.Client, group string, read map[string][]least.Use) (all []least.Use, err error) {
+	members := iam.NewGetGroupPaginator(i, &iam.GetGroupInput{GroupName: &group})
+	for members.HasMorePages() {
+		page, err := members.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range page.Users {
+			uses, known := read[aws.ToString(m.Arn)]
+			if !known {
+				if uses, err = u.usesOf(ctx, aws.ToString(m.Arn)); err != nil {
+					return nil, err
+				}
+			}
+			all = append(all, uses...)
+		}
+	}
+	return all, nil
+}
+
+// policiesOf compares the policies of a user, role or group with uses. group is the name of the group, "" for others.
+func (u *unused) policiesOf(ctx context.Context, i *iam.Client, kind, called, group string, uses []least.Use) error {
 	return apply.EachPolicy(ctx, i, kind, called, func(p apply.Attached) error {
 		set := fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name %s --policy-document file://policy.json", kind, kind, word(called),
 			word(p.Name))
@@ -181,16 +250,17 @@ func (u *unused) principal(ctx context.Context, i *iam.Client, kind, called stri
 			set = fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name least-%s --policy-document file://policy.json\n"+
 				"  aws iam detach-%s-policy --%s-name %s --policy-arn %s", kind, kind, word(called), word(p.Name), kind, kind, word(called), p.ARN)
 		}
-		return u.propose(p.Name, p.Document, policy.Identity, set)
+		return u.propose(unusedPolicy{Name: p.Name, Group: group}, p.Document, policy.Identity, uses, set)
 	})
 }
 
-func (u *unused) propose(called, text string, kind policy.Kind, set string) error {
-	p, err := least.Propose(text, kind, u.uses, u.options)
+func (u *unused) propose(of unusedPolicy, text string, kind policy.Kind, uses []least.Use, set string) error {
+	p, err := least.Propose(text, kind, uses, u.options)
 	if err != nil {
-		return fmt.Errorf("the policy %s: %w", called, err)
+		return fmt.Errorf("the policy %s: %w", of.Name, err)
 	}
-	u.policies = append(u.policies, unusedPolicy{called, p, set})
+	of.Proposal, of.set = p, set
+	u.policies = append(u.policies, of)
 	return nil
 }
 
@@ -236,8 +306,8 @@ func (e event) denied() bool {
 	return strings.Contains(e.Error, "AccessDenied") || strings.Contains(e.Error, "Unauthorized") || e.Name == "Authenticate"
 }
 
-// read reads the uses of the trail that belong to the question.
-func (u *unused) read(ctx context.Context, in ecrintypes.ListAuditEventsRequest, belongs func(event) bool) error {
+// read reads the uses of the trail that belong to a question.
+func (u *unused) read(ctx context.Context, in ecrintypes.ListAuditEventsRequest, belongs func(event) bool) (uses []least.Use, err error) {
 	most := int32(1000)
 	in.AccountId, in.Since, in.MaxResults = u.home.Account.String(), &awswire.Time{Time: u.since.Truncate(time.Second)},
 		&most
@@ -245,12 +315,12 @@ func (u *unused) read(ctx context.Context, in ecrintypes.ListAuditEventsRequest,
 	for more := true; more; more = in.NextToken != "" {
 		var out ecrintypes.ListAuditEventsResponse
 		if err := u.s.Call(ctx, "ListAuditEvents", &in, &out); err != nil {
-			return err
+			return nil, err
 		}
 		for _, line := range out.Events {
 			e, err := parseEvent(line)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if e.denied() || !belongs(e) {
 				continue
@@ -275,12 +345,12 @@ func (u *unused) read(ctx context.Context, in ecrintypes.ListAuditEventsRequest,
 		in.NextToken = out.NextToken
 	}
 	for _, use := range all {
-		u.uses = append(u.uses, *use)
+		uses = append(uses, *use)
 	}
-	slices.SortFunc(u.uses, func(a, b least.Use) int {
+	slices.SortFunc(uses, func(a, b least.Use) int {
 		return strings.Compare(a.Principal+a.Action+a.Resource, b.Principal+b.Action+b.Resource)
 	})
-	return nil
+	return uses, nil
 }
 
 func (c *commands) showUnused(what string, u unused) {
@@ -292,10 +362,14 @@ func (c *commands) showUnused(what string, u unused) {
 	}
 	fmt.Fprintf(c.Out, "%s: %s since %s\n", what, counted(int64(u.requests()), "request", "requests"), from.UTC().Format(time.RFC3339))
 	if len(u.policies) == 0 {
-		c.say("%s has no policies of its own", what)
+		c.say("%s has no policies", what)
 	}
 	for _, p := range u.policies {
-		fmt.Fprintf(c.Out, "\npolicy %s\n", p.Name)
+		of := ""
+		if p.Group != "" && !strings.HasPrefix(what, "group/") {
+			of = " of the group " + p.Group + ", with the requests of all its members"
+		}
+		fmt.Fprintf(c.Out, "\npolicy %s%s\n", p.Name, of)
 		for i, s := range p.Statements {
 			fmt.Fprintf(c.Out, "  Statement[%d]%s: %s\n", i, sid(s.Sid), useOf(s))
 		}
