@@ -107,10 +107,27 @@ probe of readiness. What a template has no place for is reported. No file that i
 // count: the template would depend on who made it.
 func composeVariables(file string) (map[string]string, error) {
 	path := filepath.Join(filepath.Dir(file), ".env")
-	text, err := readLimited(path, apptemplate.MaxFile)
+	root, err := os.OpenRoot(filepath.Dir(file)) // a link that leads out of the folder is not followed
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	info, err := root.Stat(".env")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := root.Open(".env")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, apptemplate.MaxFile+1))
 	if err != nil {
 		return nil, err
 	}

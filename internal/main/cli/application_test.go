@@ -55,6 +55,44 @@ func TestApplicationInit(t *testing.T) {
 	}
 }
 
+// Variables have the values of .env beside the file, which are not printed; services with profiles are left out, and reported. A file .env
+// that is none, or that is a link out of the folder, is an error.
+func TestApplicationInitVariables(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "compose.yaml"), "services:\n  web: {image: 'redis:${TAG}', command: '${WORD:-run}'}\n"+
+		"  debug: {image: adminer, profiles: [debug]}\n")
+	env := filepath.Join(dir, ".env")
+	if code, out, _ := run(t, "application", "init", dir); code != 1 || !strings.Contains(out, "the variable ${TAG} has no default") {
+		t.Errorf("without .env: got %d, %s", code, out)
+	}
+	writeFile(t, env, "TAG")
+	if code, _, errs := run(t, "application", "init", dir); code != 1 || !strings.Contains(errs, ".env: line 1: want KEY=VALUE") {
+		t.Errorf("a bad .env: got %d, %s", code, errs)
+	}
+	for to, want := range map[string]string{"/etc/hostname": "escapes", ".": ".env is no file"} {
+		if err := errors.Join(os.Remove(env), os.Symlink(to, env)); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errs := run(t, "application", "init", dir); code != 1 || !strings.Contains(errs, want) {
+			t.Errorf(".env is a link to %s: got %d, %s, want %s", to, code, errs, want)
+		}
+	}
+	if err := os.Remove(env); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, env, "TAG=7-secret\n")
+	code, out, errs := run(t, "application", "init", dir)
+	if code != 0 || strings.Contains(out+errs, "7-secret") || !strings.Contains(out, "the variable TAG has its value of .env") ||
+		!strings.Contains(out, "services.debug: is left out, because compose starts it with the profiles debug only") {
+		t.Errorf("got %d, %s, %s", code, out, errs)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, ".release", "application_template.yaml"))
+	if err != nil || !strings.Contains(string(text), "image: redis:7-secret") || strings.Contains(string(text), "debug") {
+		t.Errorf("the template: got %s, %v", text, err)
+	}
+}
+
 // Errors have the line, unknown keys are warnings, and another file of the template is found.
 func TestApplicationValidate(t *testing.T) {
 	t.Parallel()
