@@ -288,18 +288,18 @@ type Helm interface {
 }
 
 // template renders the charts whose objects are needed: those of the old form, whose objects go to the base, with a registry of the
-// customer the others too, whose images must be there, and all of them if the caller installs them itself.
+// customer, or for a bundle, the others too, whose images must be there, and all of them if the caller installs them itself.
 func (e *Engine) template(ctx context.Context, in Input, all []Chart) (base, others []rule.File, failed []rule.FileError) {
 	render := e.Helm
 	if render == nil {
 		render = Charts{Namespace: in.Namespace}
 	}
 	for _, c := range all {
-		if c.Archive == "" || !c.old && in.Local == nil && !in.InstallCharts {
+		if c.Archive == "" || !c.old && in.Local == nil && !in.InstallCharts && !in.Builder {
 			continue
 		}
 		v := maps.Clone(c.Values)
-		if !c.old && !in.InstallCharts {
+		if in.Builder || !c.old && !in.InstallCharts {
 			merge(v, c.Builder, true)
 		}
 		values, err := yaml.Marshal(v)

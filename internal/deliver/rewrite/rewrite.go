@@ -38,6 +38,9 @@ type Input struct {
 	// installs them without helm. Their images are rewritten like those of other objects.
 	InstallCharts bool
 
+	// Builder makes Images have those of all charts too, as they are with the builder values: what a bundle has to have.
+	Builder bool
+
 	// Mirrors makes settings of nodes for the proxy in place of other names of images and pull secrets.
 	Mirrors bool
 
