@@ -46,6 +46,8 @@ type Maker struct {
 	Now   func() time.Time
 	// Came returns the bundle in which a blob was sent before, for messages; "" if that is not known. nil knows none.
 	Came func(digest string) string
+	// Source returns the name under which an image is read; nil for its own.
+	Source func(rewrite.Reference) rewrite.Reference
 	// Each is called when something has advanced; nil for none.
 	Each func(Progress)
 }
@@ -150,7 +152,7 @@ func (m *Maker) Plan(ctx context.Context, r Request) (*Made, error) {
 
 // plan finds what a bundle has, and signs it unless request is "".
 func (m *Maker) plan(ctx context.Context, r Request, request string) (*plan, error) {
-	f := finder{hosts: m.Hosts, noReferrers: r.NoReferrers, all: r.NonDistributable, each: func(done, of int, _ string) {
+	f := finder{hosts: m.Hosts, source: m.Source, noReferrers: r.NoReferrers, all: r.NonDistributable, each: func(done, of int, _ string) {
 		m.show(Progress{What: "reading manifests", Done: done, Of: of})
 	}}
 	c, err := f.find(ctx, r.Images)

@@ -2,6 +2,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ type content struct {
 type finder struct {
 	hosts       Hosts
 	noReferrers bool
-	all         bool // layers that may not be distributed too
+	all         bool                                      // layers that may not be distributed too
+	source      func(rewrite.Reference) rewrite.Reference // where an image is read; nil for its own name
 	each        func(done, of int, image string)
 
 	content
@@ -84,22 +86,13 @@ func (f *finder) find(ctx context.Context, images []rewrite.Reference) (*content
 	return &f.content, errors.Join(errs...)
 }
 
-// Named returns the whole name of an image, and what names it in its repository.
-func Named(r rewrite.Reference) (whole, ref string) {
-	whole = r.Registry() + "/" + r.Repository()
-	switch {
-	case r.Digest != "":
-		return whole + "@" + r.Digest, r.Digest
-	case r.Tag != "":
-		return whole + ":" + r.Tag, r.Tag
-	}
-	return whole + ":latest", "latest"
-}
-
 // image finds what one image consists of.
 func (f *finder) image(ctx context.Context, r rewrite.Reference) (bundle.Image, error) {
-	whole, ref := Named(r)
-	repo := r.Repository()
+	whole := bundle.Whole(r)
+	if f.source != nil {
+		r = f.source(r)
+	}
+	repo, ref := r.Repository(), cmp.Or(r.Digest, r.Tag, "latest")
 	reg, err := f.hosts(ctx, r.Registry())
 	if err != nil {
 		return bundle.Image{}, err

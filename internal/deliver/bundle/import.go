@@ -85,16 +85,24 @@ type placed struct {
 	repo, tag string
 }
 
-// importer pushes a set.
+// contents are what a bundle has, by digest.
+type contents interface {
+	// typed returns a blob, with the media type of a manifest; ok is false if it is not inside.
+	typed(digest string) (b bundle.Blob, ok bool)
+	body(manifest bundle.Blob) ([]byte, error)
+	open(digest string, offset int64) (io.ReadCloser, error)
+}
+
+// importer pushes a bundle.
 type importer struct {
-	s      *Set
+	c      contents
 	t      Target
+	size   int64 // bytes of the blobs inside
 	images []placed
 	needs  map[string]string // where bases are, by digest: a repository of the target
 
 	held copier.Held
 	mu   sync.Mutex
-	at   map[string]int64 // bytes of a blob that are counted as there, by repository and digest
 	p    Progress
 	sent int64
 }
@@ -104,19 +112,32 @@ type importer struct {
 //
 // Errors: those of Verify; *BasesError; two images would get one name; those of the registry. Up to a BasesError nothing was changed.
 func (s *Set) Import(ctx context.Context, t Target) (*Imported, error) {
-	x := &importer{s: s, t: t, at: map[string]int64{}}
-	if err := x.place(); err != nil {
+	inside, needed := s.Statement.Bytes()
+	x := &importer{c: s, t: t, size: inside}
+	if err := x.place(s.Statement.Images); err != nil {
 		return nil, err
 	}
 	if err := s.Verify(ctx, x.show); err != nil {
 		return nil, fmt.Errorf("nothing was changed: %w", err)
 	}
-	if err := x.bases(ctx); err != nil {
+	if err := x.bases(ctx, s.Statement); err != nil {
 		return nil, err
 	}
-	out := &Imported{Set: s.Statement.Set, Name: s.Statement.Name, Images: []ImportedImage{}, Bases: len(s.Statement.Needs)}
+	out := &Imported{Set: s.Statement.Set, Name: s.Statement.Name, Bases: len(s.Statement.Needs), Bytes: inside + needed}
+	var err error
+	if out.Images, err = x.found(ctx); err != nil || t.DryRun {
+		return out, err
+	}
+	err = x.push(ctx)
+	out.Sent = x.sent
+	return out, err
+}
+
+// found returns the images with where they go, and what is there.
+func (x *importer) found(ctx context.Context) ([]ImportedImage, error) {
+	all := []ImportedImage{}
 	for _, i := range x.images {
-		to := t.To.Host() + "/" + i.repo
+		to := x.t.To.Host() + "/" + i.repo
 		if i.tag != "" {
 			to += ":" + i.tag
 		} else {
@@ -124,7 +145,7 @@ func (s *Set) Import(ctx context.Context, t Target) (*Imported, error) {
 		}
 		one := ImportedImage{Name: i.Name, To: to, Digest: i.Digest}
 		if i.tag != "" {
-			have, err := t.To.Head(ctx, i.repo, i.tag, nil)
+			have, err := x.t.To.Head(ctx, i.repo, i.tag, nil)
 			if err != nil && !errors.Is(err, upstream.NotFound) {
 				return nil, err
 			}
@@ -132,16 +153,9 @@ func (s *Set) Import(ctx context.Context, t Target) (*Imported, error) {
 				one.Before = have.Digest.String()
 			}
 		}
-		out.Images = append(out.Images, one)
+		all = append(all, one)
 	}
-	inside, needed := s.Statement.Bytes()
-	out.Bytes = inside + needed
-	if t.DryRun {
-		return out, nil
-	}
-	err := x.push(ctx)
-	out.Sent = x.sent
-	return out, err
+	return all, nil
 }
 
 func (x *importer) show(p Progress) {
@@ -151,9 +165,9 @@ func (x *importer) show(p Progress) {
 }
 
 // place finds where each image goes.
-func (x *importer) place() error {
+func (x *importer) place(images []bundle.Image) error {
 	taken := map[string]string{}
-	for _, i := range x.s.Statement.Images {
+	for _, i := range images {
 		r, err := rewrite.ParseReference(i.Name)
 		if err != nil {
 			return err
@@ -173,8 +187,8 @@ func (x *importer) place() error {
 }
 
 // bases reads again all blobs that the receiver has to have.
-func (x *importer) bases(ctx context.Context) error {
-	needs := x.s.Statement.Needs
+func (x *importer) bases(ctx context.Context, s *bundle.Statement) error {
+	needs := s.Needs
 	x.needs = map[string]string{}
 	if len(needs) == 0 {
 		return nil
@@ -189,7 +203,7 @@ func (x *importer) bases(ctx context.Context) error {
 	for _, n := range needs {
 		p.Size += n.Size
 	}
-	bad := &BasesError{Set: label(x.s.Statement)}
+	bad := &BasesError{Set: label(s)}
 	var first error
 	places := make(chan struct{}, atOnce)
 	var wait sync.WaitGroup
@@ -277,11 +291,11 @@ func hashed(ctx context.Context, reg *upstream.Registry, repo string, d name.Dig
 
 // Manifest implements copier.Source.
 func (x *importer) Manifest(_ context.Context, d name.Digest) ([]byte, string, error) {
-	b, ok := x.s.types[d.String()]
+	b, ok := x.c.typed(d.String())
 	if !ok || b.MediaType == "" {
 		return nil, "", errAbsent
 	}
-	body, err := x.s.body(b)
+	body, err := x.c.body(b)
 	return body, b.MediaType, err
 }
 
@@ -292,10 +306,10 @@ func (x *importer) Blob(ctx context.Context, d name.Digest, size, offset int64) 
 	if repo, ok := x.needs[d.String()]; ok { // the registry does not mount it
 		return x.t.To.Blob(ctx, repo, d, upstream.BlobOptions{Size: size, Offset: offset, CallerVerifies: true})
 	}
-	if _, ok := x.s.types[d.String()]; !ok {
+	if _, ok := x.c.typed(d.String()); !ok {
 		return nil, fmt.Errorf("the bundle has no blob %s", d)
 	}
-	return io.NopCloser(x.s.Blob(d.String(), offset)), nil
+	return x.c.open(d.String(), offset)
 }
 
 // Sent implements copier.Watcher.
@@ -315,8 +329,7 @@ func (w watcher) Image(name.Digest) {}
 
 // push pushes all content, and then the tags.
 func (x *importer) push(ctx context.Context) error {
-	x.p = Progress{What: "importing", Of: len(x.images)}
-	x.p.Size, _ = x.s.Statement.Bytes()
+	x.p = Progress{What: "importing", Of: len(x.images), Size: x.size}
 	for digest, repo := range x.needs {
 		d, err := name.ParseDigest(digest)
 		if err != nil {
@@ -346,7 +359,11 @@ func (x *importer) each(ctx context.Context, do func(context.Context, placed) er
 				errs[n] = context.Cause(ctx)
 				return
 			}
-			if err := do(ctx, i); err != nil {
+			err := do(ctx, i)
+			if errors.Is(err, upstream.NotFound) {
+				err = fmt.Errorf("%w: make the repository %s, which is not made by a push", err, i.repo)
+			}
+			if err != nil {
 				errs[n] = fmt.Errorf("%s: %w", i.Name, err)
 			}
 		})
@@ -392,7 +409,8 @@ func (x *importer) content(ctx context.Context, i placed) error {
 func (x *importer) tags(ctx context.Context, i placed) error {
 	c := x.copier(i)
 	put := func(ref bundle.Ref, tag string) error {
-		body, err := x.s.body(x.s.types[ref.Digest])
+		b, _ := x.c.typed(ref.Digest)
+		body, err := x.c.body(b)
 		if err != nil {
 			return err
 		}
@@ -421,12 +439,12 @@ func (x *importer) tags(ctx context.Context, i placed) error {
 func (x *importer) elsewhere(ctx context.Context, c *copier.Copier, i placed) error {
 	queue, seen := []string{i.Digest}, map[string]bool{i.Digest: true}
 	for len(queue) > 0 {
-		b, ok := x.s.types[queue[0]]
+		b, ok := x.c.typed(queue[0])
 		queue = queue[1:]
 		if !ok || b.MediaType == "" {
 			continue
 		}
-		body, err := x.s.body(b)
+		body, err := x.c.body(b)
 		if err != nil {
 			return err
 		}
@@ -441,7 +459,7 @@ func (x *importer) elsewhere(ctx context.Context, c *copier.Copier, i placed) er
 			}
 		}
 		for _, d := range m.Elsewhere() {
-			if inside, ok := x.s.types[d.String()]; ok {
+			if inside, ok := x.c.typed(d.String()); ok {
 				if err := c.Blob(ctx, d, inside.Size); err != nil {
 					return err
 				}

@@ -226,14 +226,14 @@ type Set struct {
 // there twice, or of different sets.
 func Open(paths []string, keys *bundle.Keys) (*Set, error) {
 	s := &Set{types: map[string]bundle.Blob{}}
-	if err := s.open(paths, keys); err != nil {
+	if err := s.read(paths, keys); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Set) open(paths []string, keys *bundle.Keys) (err error) {
+func (s *Set) read(paths []string, keys *bundle.Keys) (err error) {
 	var parts []bundle.Part
 	for _, path := range paths {
 		x, err := openFile(path, keys)
@@ -416,6 +416,17 @@ func digestOf(like string, b []byte) string {
 	h := newHash(like)
 	h.Write(b)
 	return sumOf(like, h)
+}
+
+// typed implements contents.
+func (s *Set) typed(digest string) (bundle.Blob, bool) {
+	b, ok := s.types[digest]
+	return b, ok
+}
+
+// open implements contents.
+func (s *Set) open(digest string, offset int64) (io.ReadCloser, error) {
+	return io.NopCloser(s.Blob(digest, offset)), nil
 }
 
 // Blob returns the bytes of a blob inside from an offset on; none for another blob.

@@ -2,13 +2,13 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
-	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 )
 
@@ -60,6 +60,10 @@ func (i *Installation) copies(ctx context.Context, r Registry, sequences []int64
 	if err := i.downloaded(); err != nil {
 		return nil, err
 	}
+	if i.offline() {
+		return nil, errors.New("the images of an airgap installation are in its bundle: ecrin update airgap FILE --registry pushes them to another " +
+			"registry, and --no-copy leaves them to you")
+	}
 	next := i.state
 	next.Registry = &r
 	e, closed, err := i.engine()
@@ -108,21 +112,11 @@ func (i *Installation) transfer(ctx context.Context, r Registry, in rewrite.Inpu
 		return nil, err
 	}
 	defer sources.Close()
-	var o egress.Options
-	if o.Roots, err = i.roots(); err != nil {
-		return nil, err
-	}
-	target := r.target()
-	client := target.Client(o)
-	defer client.Close()
-	endpoint, err := target.Endpoint(ctx, r.Config, i.state.Settings.CA, i.o.Getenv)
+	to, closed, err := i.own(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	to, err := client.Registry(endpoint)
-	if err != nil {
-		return nil, err
-	}
+	defer closed()
 	private := map[string]bool{}
 	for _, image := range out.Images {
 		private[image.Image] = private[image.Image] || image.Private

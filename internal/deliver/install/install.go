@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/deliver/bundle"
 	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
 	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
@@ -39,7 +40,9 @@ type Options struct {
 	Asker  rewrite.Asker // nil for one that asks registries
 	// Copied is called when a copy to the registry of the customer has advanced; nil for none.
 	Copied func(rewrite.Progress)
-	Getenv func(string) string // for credentials of that registry; nil for os.Getenv
+	// Bundled is called when an airgap bundle has advanced; nil for none.
+	Bundled func(bundle.Progress)
+	Getenv  func(string) string // for credentials of that registry; nil for os.Getenv
 }
 
 // Installation is an installed application, whose folder is locked. It is not safe for concurrent use.
@@ -49,6 +52,8 @@ type Installation struct {
 	state   state
 	license license.Verified
 	o       Options
+
+	unpacked *bundle.Unpacked // the airgap bundle that is being installed; nil for none
 }
 
 func (o Options) complete() Options {
@@ -90,14 +95,7 @@ func verify(text []byte, key *rsa.PublicKey, now time.Time) (license.Verified, e
 	if l.Channel().ID == "" || l.Endpoint == "" {
 		return l, errors.New("the licence names no channel, or no server of updates")
 	}
-	end, err := l.Expiry()
-	if err != nil {
-		return l, err
-	}
-	if !end.IsZero() && !now.Before(end) {
-		return l, fmt.Errorf("License is expired: it ended on %s", end.UTC().Format(time.RFC3339)) //nolint:staticcheck // the text of the guide
-	}
-	return l, nil
+	return l, ended(l, now)
 }
 
 // Create makes an installation in a folder, or opens the one there that has the same licence and was not deployed yet. The public key is
@@ -119,6 +117,9 @@ func Create(dir string, text []byte, publicKey string, s Settings, o Options) (*
 	}
 	i := &Installation{dir: dir, lock: f, license: l, o: o}
 	have, err := read(dir)
+	if err == nil {
+		err = i.tidy()
+	}
 	switch {
 	case errors.Is(err, ErrNotInstalled):
 		i.state = state{Format: format, PublicKey: publicKey, License: string(text), Settings: s, Current: -1}
@@ -162,6 +163,9 @@ func Open(dir string, o Options) (*Installation, error) {
 	}
 	i := &Installation{dir: dir, lock: f, o: o.complete()}
 	if i.state, err = read(dir); err == nil {
+		err = i.tidy()
+	}
+	if err == nil {
 		i.license, err = Verify([]byte(i.state.License), i.state.PublicKey, time.Time{}) // an end is for the server to say
 	}
 	if err != nil {
@@ -264,8 +268,11 @@ func (i *Installation) roots() (*x509.CertPool, error) {
 // SyncLicense gets the licence as it is at the vendor. If it has changed, it is stored, and there is a new version. It reports whether
 // there is.
 //
-// Errors: *RefusedError; a licence that the pinned key does not verify, or that has another id.
+// Errors: *RefusedError; ErrAirgap; a licence that the pinned key does not verify, or that has another id.
 func (i *Installation) SyncLicense(ctx context.Context) (bool, error) {
+	if i.offline() {
+		return false, fmt.Errorf("%w; a new licence is taken from its file (ecrin update license FILE)", ErrAirgap)
+	}
 	s, err := i.server()
 	if err != nil {
 		return false, err

@@ -25,6 +25,8 @@ const (
 	ConfigChange   Source = "Config Change"
 	LicenseChange  Source = "License Change"
 	RegistryChange Source = "Registry Change"
+	AirgapInstall  Source = "Airgap Install"
+	AirgapUpdate   Source = "Airgap Update"
 )
 
 // Status is how far a version is.
@@ -61,6 +63,7 @@ type Version struct {
 	Registries map[string]string `json:"registries,omitempty"`
 	DeployedAt *time.Time        `json:"deployedAt,omitempty"` // when it was deployed first
 	Incomplete string            `json:"incomplete,omitempty"` // why it can never be deployed
+	Airgap     bool              `json:"airgap,omitempty"`     // its files and images are from an airgap bundle
 }
 
 // Registry is a registry of the customer, which has all images.

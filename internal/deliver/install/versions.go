@@ -28,8 +28,11 @@ const maxNewest = 10
 //
 // A download that was interrupted is done first.
 //
-// Errors: *RefusedError; the server cannot be reached, or its answer is wrong. What was downloaded before stays.
+// Errors: *RefusedError; ErrAirgap; the server cannot be reached, or its answer is wrong. What was downloaded before stays.
 func (i *Installation) Check(ctx context.Context) (found []Version, err error) {
+	if i.offline() {
+		return nil, ErrAirgap
+	}
 	from := len(i.state.Versions)
 	defer func() { found = slices.Clone(i.state.Versions[min(from, len(i.state.Versions)):]) }()
 	s, err := i.server()
@@ -248,21 +251,19 @@ func (i *Installation) build(ctx context.Context, v Version, files []rule.File, 
 		return err
 	}
 	defer closed()
-	known, err := i.known(v.Sequence)
+	v.Airgap = v.Airgap && next.Registry != nil // without a registry of its own it pulls from the vendor again
+	in, out, items, err := i.output(ctx, e, v, next, files)
 	if err != nil {
 		return err
 	}
-	items := configItems(files, next.Config)
-	in := i.input(v, next, files, known, items)
-	e.Helm = i.charts(ctx, in, v)
-	out, err := e.Run(ctx, in)
+	switch r := next.Registry; {
+	case v.Airgap:
+		err = i.provide(ctx, r, out)
+	case r != nil && !r.NoCopy && v.Source != RegistryChange: // SetRegistry has copied them
+		_, err = i.transfer(ctx, *r, in, out, (*rewrite.Transfer).Run)
+	}
 	if err != nil {
 		return err
-	}
-	if r := next.Registry; r != nil && !r.NoCopy && v.Source != RegistryChange { // SetRegistry has copied them
-		if _, err := i.transfer(ctx, *r, in, out, (*rewrite.Transfer).Run); err != nil {
-			return err
-		}
 	}
 	dir := filepath.Join(i.dir, versionsDir, "new")
 	if err := os.RemoveAll(dir); err != nil {
@@ -307,6 +308,20 @@ func (i *Installation) build(ctx context.Context, v Version, files []rule.File, 
 		f(s)
 		s.Versions = append(s.Versions[:v.Sequence], v)
 	})
+}
+
+// output returns what the engine makes of the files of a version, with its input and the values of the customer.
+func (i *Installation) output(ctx context.Context, e *rewrite.Engine, v Version, next state, files []rule.File) (
+	rewrite.Input, rewrite.Output, []ConfigItem, error) {
+	known, err := i.known(v.Sequence)
+	if err != nil {
+		return rewrite.Input{}, rewrite.Output{}, nil, err
+	}
+	items := configItems(files, next.Config)
+	in := i.input(v, next, files, known, items)
+	e.Helm = i.charts(ctx, in, v)
+	out, err := e.Run(ctx, in)
+	return in, out, items, err
 }
 
 // charts returns what renders the charts of a version: for the cluster as it is, if it answers.
@@ -365,7 +380,8 @@ func (i *Installation) known(sequence int64) ([]rewrite.Known, error) {
 // input returns what the engine makes a version of.
 func (i *Installation) input(v Version, s state, files []rule.File, known []rewrite.Known, items []ConfigItem) rewrite.Input {
 	l := i.license
-	in := rewrite.Input{Slug: l.AppSlug, Files: files, Known: known, Namespace: s.Settings.Namespace, AllPrivate: s.Settings.AllPrivate,
+	in := rewrite.Input{Slug: l.AppSlug, Files: files, Known: known, Namespace: s.Settings.Namespace,
+		AllPrivate:    s.Settings.AllPrivate || v.Airgap,
 		InstallCharts: true,
 		Proxy:         rule.Proxy{Host: l.ProxyDomain, Vendor: v.RegistryDomain, Names: v.Registries},
 		Installed:     rule.Proxy{Host: v.ProxyDomain, Vendor: v.RegistryDomain},
@@ -377,7 +393,7 @@ func (i *Installation) input(v Version, s state, files []rule.File, known []rewr
 		in.Local = s.Registry.local()
 		in.LocalAuth = rule.Auth{Username: s.Registry.Username, Password: s.Registry.Password}
 	}
-	in.Values = template.Values{Channel: v.ChannelName, VersionLabel: v.Label, Sequence: v.Sequence,
+	in.Values = template.Values{Airgap: v.Airgap, Channel: v.ChannelName, VersionLabel: v.Label, Sequence: v.Sequence,
 		Cursor: strconv.FormatInt(v.ChannelSequence, 10),
 		Field:  func(name string) string { return l.Fields[name].Value.String() },
 		Config: func(name string) string {

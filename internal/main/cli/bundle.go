@@ -130,27 +130,19 @@ func (c *commands) runBundleCreate(cmd *cobra.Command, f bundleFlags, account st
 		if err := c.shippedRelease(ctx, s, account, f, &r); err != nil {
 			return err
 		}
-		sign = func(ctx context.Context, kind rule.Kind, digest string) (rule.Signature, error) {
-			var out ecrintypes.SignDocumentResponse
-			err := s.Call(ctx, "SignDocument", &ecrintypes.SignDocumentRequest{AccountId: account, ApplicationSlug: f.app,
-				DocumentType: ecrintypes.DocumentType(kind), DocumentDigest: digest}, &out)
-			return rule.Signature{Algorithm: rule.RSA, PublicKey: out.PublicKey, Signature: out.Signature, RootKeyID: out.RootKeyId,
-				Endorsement: out.Endorsement}, err
-		}
+		sign = signedBy(s, account, f.app)
 	}
+	var err error
 	if f.files != "" {
-		var err error
 		if r.Files, err = rewrite.ReadFolder(f.files); err != nil {
 			return fmt.Errorf("reading the files of the release: %w", err)
 		}
 	}
-	found := images.Find(r.Files)
-	for _, i := range found.Images {
-		r.Images = append(r.Images, i.Reference)
+	needed, err := c.neededImages(ctx, f.app, r.Files)
+	if err != nil {
+		return err
 	}
-	for _, u := range found.Unseen {
-		c.say("not inside: %s, in %s of %s: name it as an argument if it is an image", printable(u.Text), u.Path, printable(u.Object.String()))
-	}
+	r.Images = append(r.Images, needed.Images...)
 	if len(r.Images) == 0 {
 		return usageError{errors.New("no image is named, and none is in the files of the release")}
 	}
@@ -189,13 +181,7 @@ func (c *commands) shippedRelease(ctx context.Context, s caller, account string,
 		Sequence: a.Sequence}, &out); err != nil {
 		return err
 	}
-	for _, one := range out.Files {
-		data := one.Data
-		if one.Content != "" {
-			data = []byte(one.Content)
-		}
-		r.Files = append(r.Files, images.File{Path: one.Path, Data: data})
-	}
+	r.Files = releaseFiles(out.Files)
 	return nil
 }
 
@@ -299,28 +285,21 @@ func (c *commands) showMade(made *bundle.Made, dry, asJSON bool) error {
 	if asJSON {
 		return c.printJSON(made)
 	}
-	rows := [][]string{{"IMAGE", "SIZE", "IN THE BUNDLE", "REFERRERS"}}
-	for _, i := range made.Images {
-		rows = append(rows, []string{i.Name, bytesText(i.Bytes), bytesText(i.Inside), strconv.Itoa(i.Referrers)})
-	}
-	if err := c.table(rows); err != nil {
+	if err := c.showMadeImages(made.Images, made.Sparse); err != nil {
 		return err
 	}
 	if made.Needed > 0 {
-		c.say("left out: %d blobs of %s that all receivers have", made.Needed, bytesText(made.NeededIn))
+		c.say("left out: %s of %s that all receivers have", count(made.Needed, "blob"), bytesText(made.NeededIn))
 	}
 	if made.Left > 0 {
-		c.say("left out: %d layers of %s that may not be distributed: --non-distributable", made.Left, bytesText(made.LeftBytes))
-	}
-	for _, d := range made.Sparse {
-		c.say("an index names the image %s, which its registry does not have", d)
+		c.say("left out: %s of %s that may not be distributed: --non-distributable", count(made.Left, "layer"), bytesText(made.LeftBytes))
 	}
 	what := "made"
 	if dry {
 		what = "nothing was written:"
 	}
-	c.say("%s %d images, %d blobs, %s in %d files; each shared layer counts once", what, len(made.Images), made.Blobs, bytesText(made.Bytes),
-		len(made.Files))
+	c.say("%s %s, %s, %s in %s; each shared layer counts once", what, count(len(made.Images), "image"), count(made.Blobs, "blob"),
+		bytesText(made.Bytes), count(len(made.Files), "file"))
 	if made.Resumed > 0 {
 		c.say("%s were there before", bytesText(made.Resumed))
 	}
@@ -330,6 +309,18 @@ func (c *commands) showMade(made *bundle.Made, dry, asJSON bool) error {
 		}
 	}
 	return nil
+}
+
+// showMadeImages prints the images of a bundle.
+func (c *commands) showMadeImages(all []bundle.MadeImage, sparse []string) error {
+	rows := [][]string{{"IMAGE", "SIZE", "IN THE BUNDLE", "REFERRERS"}}
+	for _, i := range all {
+		rows = append(rows, []string{i.Name, bytesText(i.Bytes), bytesText(i.Inside), strconv.Itoa(i.Referrers)})
+	}
+	for _, d := range sparse {
+		c.say("an index names the image %s, which its registry does not have", d)
+	}
+	return c.table(rows)
 }
 
 // userFolder returns a path in the folders of the user for ecrin: given, unless that is "".

@@ -29,8 +29,24 @@ func (f *trustFlags) add(cmd *cobra.Command) {
 		"public key that is trusted, a PEM `file`: of a vendor (ecrin license key) or of who exported (ecrin bundle key); repeatable")
 	to.StringArrayVar(&f.licenses, "license", nil,
 		"licence whose application's key is trusted, a `file`; with --key it is verified; repeatable")
-	to.StringArrayVar(&f.revoked, "revoked", nil,
-		"`file` with the ids of keys that are refused, one in a line (default: revoked-keys of the user); repeatable")
+	to.StringArrayVar(&f.revoked, "revoked", nil, revokedHelp)
+}
+
+// revokedKeys returns lists of the ids of keys that are refused, those of files, or without any that of the user.
+func (c *commands) revokedKeys(paths []string) (lists []string, err error) {
+	if path := c.userFolder("", "XDG_CONFIG_HOME", ".config", "revoked-keys"); path != "" && len(paths) == 0 {
+		if _, err := os.Stat(path); err == nil {
+			paths = []string{path}
+		}
+	}
+	for _, path := range paths {
+		text, err := readFile(path, 1<<20)
+		if err != nil {
+			return nil, fmt.Errorf("--revoked %s: %w", path, err)
+		}
+		lists = append(lists, string(text))
+	}
+	return lists, nil
 }
 
 // trusted returns the keys of the flags.
@@ -54,19 +70,13 @@ func (c *commands) trusted(f trustFlags) (*rule.Keys, error) {
 			return nil, fmt.Errorf("--license %s: %w", path, err)
 		}
 	}
-	lists := f.revoked
-	if path := c.userFolder("", "XDG_CONFIG_HOME", ".config", "revoked-keys"); path != "" && len(lists) == 0 {
-		if _, err := os.Stat(path); err == nil {
-			lists = []string{path}
-		}
+	lists, err := c.revokedKeys(f.revoked)
+	if err != nil {
+		return nil, err
 	}
-	for _, path := range lists {
-		text, err := readFile(path, 1<<20)
-		if err == nil {
-			err = keys.Revoke(string(text))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("--revoked %s: %w", path, err)
+	for _, text := range lists {
+		if err := keys.Revoke(text); err != nil {
+			return nil, fmt.Errorf("--revoked: %w", err)
 		}
 	}
 	if keys.Empty() {
@@ -167,15 +177,15 @@ func (c *commands) showBundle(s *bundle.Set, asJSON bool) error {
 	if app := st.Application; app != nil {
 		what = strings.TrimSpace(fmt.Sprintf("%s %s (release %d, channel %s)", app.Slug, app.Version, app.Sequence, app.ChannelName))
 	}
-	c.say("%s: set %s of %s, signed by the key %s, %d files, %d parts", printable(what), st.Set, stamp(st.CreatedAt), s.KeyID, len(st.Files),
-		len(a.Parts))
-	c.say("%d blobs of %s inside; %d blobs of %s have to be at the receiver", len(st.Blobs), bytesText(inside), len(st.Needs),
+	c.say("%s: set %s of %s, signed by the key %s, %s, %s", printable(what), st.Set, stamp(st.CreatedAt), s.KeyID,
+		count(len(st.Files), "file"), count(len(a.Parts), "part"))
+	c.say("%s of %s inside; %s of %s needed at the receiver", count(len(st.Blobs), "blob"), bytesText(inside), count(len(st.Needs), "blob"),
 		bytesText(needed))
 	for _, b := range st.Bases {
 		c.say("made for %s as of %s", printable(b.Receiver), stamp(b.CreatedAt))
 	}
 	if len(st.Left) > 0 {
-		c.say("%d layers that may not be distributed are not inside", len(st.Left))
+		c.say("not inside: %s that may not be distributed", count(len(st.Left), "layer"))
 	}
 	return nil
 }
@@ -227,7 +237,7 @@ func (c *commands) bundleVerify() *cobra.Command {
 		if complete {
 			c.say("the bundle is complete, and every byte is right")
 		} else {
-			c.say("what is there is right; the set has %d parts", all[0].Of)
+			c.say("what is there is right; the set has %s", count(all[0].Of, "part"))
 		}
 		return nil
 	}
@@ -343,11 +353,11 @@ func (c *commands) importBundle(ctx context.Context, paths []string, keys *rule.
 		return err
 	}
 	if dry {
-		c.say("all of %s is right, with %d blobs that were read at the registry; nothing was pushed", bytesText(out.Bytes), out.Bases)
+		c.say("all of %s is right, with %s read at the registry; nothing was pushed", bytesText(out.Bytes), count(out.Bases, "blob"))
 		return nil
 	}
-	c.say("imported %d images of %s: %s were sent, %d blobs were there and read again", len(out.Images), bytesText(out.Bytes),
-		bytesText(out.Sent), out.Bases)
+	c.say("imported %s of %s: sent %s; read again at the registry: %s", count(len(out.Images), "image"), bytesText(out.Bytes),
+		bytesText(out.Sent), count(out.Bases, "blob"))
 	return nil
 }
 
@@ -437,7 +447,8 @@ func (c *commands) runInventory(ctx context.Context, f bundleFlags, args []strin
 	for _, d := range taken.Damaged {
 		c.say("damaged: %s", d)
 	}
-	c.say("%d blobs of %s in %d images were read and hashed; signed by the key %s", a.Blobs, bytesText(a.Bytes), a.Images, a.KeyID)
+	c.say("read and hashed %s of %s in %s; signed by the key %s", count(a.Blobs, "blob"), bytesText(a.Bytes), count(a.Images, "image"),
+		a.KeyID)
 	fmt.Fprintln(c.Out, f.output)
 	return nil
 }

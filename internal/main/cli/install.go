@@ -37,17 +37,24 @@ The machine and the cluster are checked first. The cluster is the one of --kubec
 machine. Then the newest version is downloaded, which images can be pulled without credentials is found out, and the objects are applied to
 the namespace, with a pull secret that has the licence. The command ends when they run, or when the cluster says that they will not.
 
+With --airgap the version is taken from a bundle that the vendor has made (ecrin release airgap): no server of the vendor is asked. Its
+images are pushed to the registry of your own that --registry names, and the cluster pulls them from there. The licence is checked on this
+machine alone.
+
 The folder --dir has the history (ecrin update), the files of each version (ecrin files), and your changes in
 overlays/downstreams/this-cluster, a folder for kustomize that no version replaces. An installation that was interrupted goes on when the
 command is run again.`
 
 func (c *commands) install() *cobra.Command {
 	var s install.Settings
-	var key string
+	var key, airgap, registry string
+	var revoked []string
+	var own ownRegistry
 	var checkOnly, skip, noDeploy bool
 	cmd := &cobra.Command{Use: "install LICENSE", Args: exactly("LICENSE"), Short: "Install an application of a vendor with a licence",
 		Long: installHelp,
 		Example: "  ecrin install license.yaml --key vendor.pem --check\n  ecrin install license.yaml --key vendor.pem --namespace shop\n" +
+			"  ecrin install license.yaml --key vendor.pem --airgap shop.airgap --registry registry.example.com/shop --username u --password-file p\n" +
 			"  ecrin update check"}
 	f := cmd.Flags()
 	dir, wait, allow, asJSON := dirFlag(cmd), waitFlag(cmd), allowFlag(cmd), c.jsonFlag(cmd)
@@ -58,6 +65,10 @@ func (c *commands) install() *cobra.Command {
 	f.StringVar(&s.CA, "ca", "", "PEM `file` of private CAs that the servers of the vendor have")
 	f.BoolVar(&s.PlainHTTP, "plain-http", false, "send the licence to a server of another machine without TLS")
 	f.BoolVar(&s.AllPrivate, "all-private", false, "ask no registry: all images are pulled with the licence")
+	f.StringVar(&airgap, "airgap", "", "airgap bundle of the vendor, a `file`: install without a network")
+	f.StringVar(&registry, "registry", "", toRegistryHelp)
+	f.StringArrayVar(&revoked, "revoked", nil, revokedHelp)
+	own.add(cmd)
 	f.BoolVar(&checkOnly, "check", false, "check the licence, the machine and the cluster only")
 	f.BoolVar(&skip, "skip-checks", false, "install although checks fail")
 	f.BoolVar(&noDeploy, "no-deploy", false, "download the newest version only")
@@ -72,6 +83,13 @@ func (c *commands) install() *cobra.Command {
 		public, err := os.ReadFile(key)
 		if err != nil {
 			return fmt.Errorf("reading the public key of the vendor: %w", err)
+		}
+		if (airgap == "") != (registry == "") {
+			return usageError{errors.New("--airgap FILE and --registry HOST[/NAMESPACE] belong together: the images of the bundle go there")}
+		}
+		b, err := c.airgapBundle(airgap, registry, revoked, &own)
+		if err != nil {
+			return err
 		}
 		l, err := install.Verify(text, string(public), time.Now())
 		if err != nil {
@@ -109,7 +127,8 @@ func (c *commands) install() *cobra.Command {
 			return err
 		}
 		defer i.Close()
-		err = c.firstVersion(cmd.Context(), i, noDeploy, *wait)
+		err = c.firstVersion(cmd.Context(), i, b, noDeploy, *wait)
+		c.endProgress(*asJSON)
 		v, none := i.Version(-1)
 		if *asJSON && none == nil {
 			return errors.Join(err, c.printJSON(map[string]any{"folder": *dir, "checks": checks, "version": v}))
@@ -122,13 +141,19 @@ func (c *commands) install() *cobra.Command {
 	return cmd
 }
 
-// firstVersion downloads the newest version and deploys it.
-func (c *commands) firstVersion(ctx context.Context, i *install.Installation, noDeploy bool, wait time.Duration) error {
+// firstVersion downloads the newest version, or takes it from a bundle, and deploys it.
+func (c *commands) firstVersion(ctx context.Context, i *install.Installation, b install.AirgapBundle, noDeploy bool,
+	wait time.Duration) error {
 	all, _ := i.Versions()
-	if len(all) == 0 || all[0].Status == install.PendingDownload {
-		if _, err := i.Check(ctx); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case b.Path != "":
+		_, err = i.Airgap(ctx, b)
+	case len(all) == 0 || all[0].Status == install.PendingDownload:
+		_, err = i.Check(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	if noDeploy {
 		return nil
@@ -158,7 +183,7 @@ func (c *commands) installOptions(allow []string, quiet bool) (o install.Options
 	}
 	o.Getenv = func(key string) string { return c.lookup(key, "") }
 	if !quiet {
-		o.Copied = c.copyProgress()
+		o.Copied, o.Bundled = c.copyProgress(), c.bundleProgress(false)
 		o.Say = func(format string, args ...any) { c.say("%s", printable(fmt.Sprintf(format, args...))) }
 	}
 	return o, nil

@@ -15,7 +15,8 @@ import (
 )
 
 // installable makes an application with one version and a customer, and a cluster. It returns the paths of the licence, of the public key
-// and of the kubeconfig, and that of a folder to install to, by their names.
+// and of the kubeconfig, those of a folder to install to and of an airgap bundle, which are not there, and a registry of the customer with
+// the file of its password, by their names.
 func installable(t *testing.T, s *apptest.Server) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +30,8 @@ func installable(t *testing.T, s *apptest.Server) map[string]string {
 	s.Operator(t, "PromoteRelease", &ecrintypes.PromoteReleaseRequest{ApplicationSlug: "parts", Sequence: 1, ChannelIds: []string{"unstable"},
 		VersionLabel: "1.0"}, new(ecrintypes.PromoteReleaseResponse))
 	var c ecrintypes.CreateCustomerResponse
-	s.Operator(t, "CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "parts", CustomerName: "Big"}, &c)
+	s.Operator(t, "CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "parts", CustomerName: "Big",
+		Features: []ecrintypes.CustomerFeature{ecrintypes.CustomerFeatureAirgap}}, &c)
 	s.Operator(t, "PutEntitlement", &ecrintypes.PutEntitlementRequest{ApplicationSlug: "parts", CustomerId: c.Customer.CustomerId,
 		Repositories: []string{"parts/*"}}, new(ecrintypes.EntitlementResponse))
 	var l ecrintypes.GetLicenseResponse
@@ -38,8 +40,10 @@ func installable(t *testing.T, s *apptest.Server) map[string]string {
 	s.Operator(t, "GetLicenseKey", &ecrintypes.GetLicenseKeyRequest{}, &k)
 	api := httptest.NewServer(kubestand.New(s.HTTP))
 	t.Cleanup(api.Close)
-	files := map[string]string{"appdir": filepath.Join(dir, "app")}
-	for name, text := range map[string]string{"applicense": l.License, "appkey": k.PublicKey, "kubeconfig": kubestand.Kubeconfig(api.URL)} {
+	s.Root(t).CreateRepository(t, "apps/parts/api")
+	files := map[string]string{"appdir": filepath.Join(dir, "app"), "airgap": filepath.Join(dir, "parts.airgap"), "own": s.URL + "/apps"}
+	for name, text := range map[string]string{"apppassword": s.Root(t).Password(t), "applicense": l.License,
+		"appkey": k.PublicKey, "kubeconfig": kubestand.Kubeconfig(api.URL)} {
 		files[name] = filepath.Join(dir, name)
 		if err := os.WriteFile(files[name], []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ channels, each time with a version label. Files whose names begin with a dot are
 		Example: "  ecrin release init shop --name \"My Shop\" --image localhost:5100/shop/api:1.0\n  ecrin release create my-shop shop\n" +
 			"  ecrin release promote my-shop 1 beta stable --version 1.0.0 --notes \"First release\"\n  ecrin release versions my-shop stable"}
 	cmd.AddCommand(c.releaseInit(), c.releaseCreate(), c.releaseList(), c.releaseShow(), c.releasePromote(), c.releaseDemote(),
-		c.releaseVersions())
+		c.releaseVersions(), c.releaseAirgap())
 	return cmd
 }
 

@@ -101,6 +101,7 @@ const (
 	DocumentTypeStatement DocumentType = "statement"
 	DocumentTypePart      DocumentType = "part"
 	DocumentTypeInventory DocumentType = "inventory"
+	DocumentTypeAirgap    DocumentType = "airgap"
 )
 
 // DriftKind is one of the values below.

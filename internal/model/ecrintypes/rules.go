@@ -49,7 +49,7 @@ var (
 	ruleDeliveryState          = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}
 	ruleDigestPrefix           = &awswire.StringRule{Min: 1, Max: 135, Pattern: awswire.NewPattern(`[a-z0-9]+(?::[a-f0-9]*)?`)}
 	ruleDocumentDigest         = &awswire.StringRule{Min: 71, Max: 71, Pattern: awswire.NewPattern(`sha256:[0-9a-f]{64}`)}
-	ruleDocumentType           = &awswire.StringRule{Enum: []string{"statement", "part", "inventory"}}
+	ruleDocumentType           = &awswire.StringRule{Enum: []string{"statement", "part", "inventory", "airgap"}}
 	ruleEgressBytes            = awswire.IntRule{Min: 0, Max: 1152921504606846976}
 	ruleEgressGroup            = &awswire.StringRule{Enum: []string{"CUSTOMER", "IMAGE"}}
 	ruleEgressMonth            = &awswire.StringRule{Min: 7, Max: 7, Pattern: awswire.NewPattern(`[0-9]{4}-(0[1-9]|1[0-2])`)}

@@ -250,12 +250,8 @@ func (s *Statement) Check() error {
 }
 
 func (i *Image) check(manifests map[string]string) error {
-	r, err := rewrite.ParseReference(i.Name)
-	if err != nil {
+	if _, err := i.reference(); err != nil {
 		return err
-	}
-	if r.Host == "" || (r.Tag == "") == (r.Digest == "") || r.Digest != "" && r.Digest != i.Digest {
-		return fmt.Errorf("%s is not HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST", i.Name)
 	}
 	if err := i.known(i.Ref, manifests); err != nil {
 		return err

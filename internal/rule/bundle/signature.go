@@ -25,6 +25,7 @@ const (
 	OfStatement Kind = "statement"
 	OfPart      Kind = "part"
 	OfInventory Kind = "inventory"
+	OfAirgap    Kind = "airgap"
 )
 
 // Message returns what is signed for a document: its kind and its digest.

@@ -65,7 +65,7 @@ var inside = map[string]string{
 	"core/replication": "core/guard core/identity core/integration core/jobs core/registry",
 	"op/ecrin":         "op/ecr",
 	"deliver/connect":  "deliver/credential deliver/kube",
-	"deliver/install":  "deliver/credential deliver/kube deliver/rewrite",
+	"deliver/install":  "deliver/bundle deliver/credential deliver/kube deliver/rewrite",
 	"deliver/kube":     "deliver/credential",
 	"deliver/release":  "deliver/credential deliver/kube deliver/rewrite",
 	"deliver/rancher":  "deliver/credential",
