@@ -154,7 +154,7 @@ func TestP15AirgapInstallation(t *testing.T) {
 	digest, referrer := fx.index("2.0", 7)
 	fx.release("1.0", fx.host+"/shop/api:1.0", false)
 	first := fx.airgap("1.airgap")
-	fx.release("2.0", fx.host+"/shop/api:2.0", false, "config.yaml", "apiVersion: kots.io/v1beta1\nkind: Config\nspec:\n  groups:\n"+
+	fx.release("2.0", "elsewhere.invalid/shop/api:2.0", false, "config.yaml", "apiVersion: kots.io/v1beta1\nkind: Config\nspec:\n  groups:\n"+
 		"  - items: [{name: color, default: red}]\n", "map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n"+
 		"data: {airgap: 'repl{{ IsAirgap }}', color: 'repl{{ ConfigOption \"color\" }}'}\n")
 	second := fx.airgap("2.airgap")
