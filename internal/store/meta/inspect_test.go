@@ -112,6 +112,7 @@ var caches = map[string][]scopeKind{
 	"cache_fetches":             nil,
 	"access_requests":           nil,
 	"access_grants":             {scopeAccess},
+	"console_sessions":          nil,
 }
 
 // insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes

@@ -149,8 +149,8 @@ func (q *fullKeys) clear() {
 // tooMany returns the error for a row beyond a quota.
 func tooMany(format string, args ...any) error { return fault.QuotaExceeded.New(format, args...) }
 
-// DeleteExpired deletes tokens that expired more than an hour before at, and sessions that expired more than 13 hours before
-// at: docker tokens that were issued for a session last up to 12 hours longer than it. It deletes at most limit rows of each
+// DeleteExpired deletes tokens and sessions of browsers that expired more than an hour before at, and sessions that expired more than 13
+// hours before at: docker tokens that were issued for a session last up to 12 hours longer than it. It deletes at most limit rows of each
 // in one transaction, the oldest first, and returns how many it deleted together. It returns 0 if there are none left.
 func (s *Store) DeleteExpired(ctx context.Context, at time.Time, limit int) (int, error) {
 	tokens, err := s.deleteExpired(ctx, scopeTokens,
@@ -161,14 +161,24 @@ func (s *Store) DeleteExpired(ctx context.Context, at time.Time, limit int) (int
 	sessions, err := s.deleteExpired(ctx, scopeSessions,
 		`DELETE FROM sessions WHERE access_key IN (SELECT access_key FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`,
 		at.Add(-sessionKept), limit)
-	return tokens + sessions, err
+	if err != nil {
+		return tokens + sessions, err
+	}
+	var consoles int64
+	err = s.write.doMany(ctx, limit, func(t *tx) (err error) {
+		consoles, err = t.exec(`DELETE FROM console_sessions WHERE hash IN (SELECT hash FROM console_sessions WHERE ends_at < $1
+			ORDER BY ends_at LIMIT $2)`, micros(at.Add(-consoleKept)), limit)
+		return err
+	})
+	return tokens + sessions + int(consoles), err
 }
 
-// tokenKept and sessionKept are how long a token and a session are kept after they have expired. The hour is for a clock that leaps
+// How long tokens, sessions and sessions of browsers are kept after they have expired. The hour is for a clock that leaps
 // forward and back.
 const (
 	tokenKept   = time.Hour
 	sessionKept = 13 * time.Hour
+	consoleKept = time.Hour
 )
 
 func (s *Store) deleteExpired(ctx context.Context, stale scopeKind, text string, before time.Time, limit int) (int, error) {

@@ -156,6 +156,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"RegistryPolicies", testRegistryPolicies},
 		{"ControlPolicies", testControlPolicies},
 		{"IdentityGeneration", testIdentityGeneration},
+		{"ConsoleSessions", testConsoleSessions},
 		{"DeleteAccountIdentity", testDeleteAccountIdentity},
 		{"ResourceTagsAgain", testResourceTagsAgain},
 		{"ReplacePolicy", testReplacePolicy},
