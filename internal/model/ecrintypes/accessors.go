@@ -585,6 +585,18 @@ func (v *RancherRegistryRequest) GetAccountId() string { return v.AccountId }
 func (v *RancherRegistryRequest) GetEnvironmentName() string { return v.EnvironmentName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ReadImageRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ReadImageRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *ReadImageRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *ReadImageRequest) GetImageDigest() string { return v.ImageDigest }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RedeliverWebhookRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetWebhookName returns the member webhookName, or "" if it is absent.

@@ -2007,6 +2007,23 @@ type RancherRegistryResponse struct {
 	Registry        RancherRegistry `json:"registry"`        // required
 }
 
+// ReadImageRequest is the request of ReadImage.
+type ReadImageRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageTag       string `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string `json:"imageDigest,omitzero"` // at most 200 characters
+}
+
+// ReadImageResponse is the answer of ReadImage.
+type ReadImageResponse struct {
+	ImageDigest            string `json:"imageDigest"`            // required, at most 200 characters
+	ImageManifestMediaType string `json:"imageManifestMediaType"` // required
+	ImageManifest          string `json:"imageManifest"`          // required
+	ImageConfig            string `json:"imageConfig,omitzero"`
+	ImageConfigMissing     string `json:"imageConfigMissing,omitzero"`
+}
+
 // RedeliverWebhookRequest is the request of RedeliverWebhook.
 type RedeliverWebhookRequest struct {
 	RegistryId  string `json:"registryId,omitzero"`

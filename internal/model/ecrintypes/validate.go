@@ -1676,6 +1676,20 @@ func (v *RancherRegistryRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ReadImageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ReadImageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *RedeliverWebhookRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
