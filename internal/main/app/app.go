@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +34,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/deliver/report"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/door/console"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/door/rancherapi"
 	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
@@ -312,7 +312,6 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		marker:  marker,
 		refresh: a.meta.Refresh,
 		prove:   a.prove,
-		landing: landing{region: c.Registry.Region.String(), domains: append(slices.Clone(c.Domains), "amazonaws.com")},
 	}
 	doors.reports = reportapi.New(reportapi.Options{Operations: doors.aws, Keys: id, Trail: record, Hosts: a.hosts})
 	if c.RancherAPI {
@@ -320,6 +319,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
 	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now, Rates: rates})
+	doors.console = console.New(console.Options{Operations: doors.aws, Identity: id, Rights: repositories, Trail: record, Hosts: a.hosts,
+		Version: version(), Now: now})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)
@@ -343,51 +344,6 @@ func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now 
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		ConnState:         connections.State,
 		ConnContext:       connections.Context,
-	}
-}
-
-// connectionLimits returns the limits of the configuration.
-func (a *App) connectionLimits() web.ConnectionLimits {
-	c := a.config
-	l := web.ConnectionLimits{Max: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress,
-		MaxIdle: c.MaxIdleConnections, Proxies: c.Proxies}
-	soft, hard, err := durable.RaiseFileLimit()
-	if err != nil {
-		a.log.Warn("the limit of file descriptors could not be raised", "error", err)
-	}
-	if l.Max == 0 {
-		l.Max = maxConnections
-		if soft > 0 {
-			l.Max = int(min(maxConnections, max(1, soft/4*3)))
-		}
-	}
-	a.log.Info("limits", "file_descriptors", soft, "file_descriptors_hard", hard, "connections", l.Max)
-	if soft > 0 && soft < minFiles {
-		a.log.Warn("few file descriptors: raise the limit of the process (ulimit -n, LimitNOFILE)", "file_descriptors", soft,
-			"recommended", minFiles)
-	}
-	return l
-}
-
-const (
-	maxConnections = 16384 // at once, unless the configuration has another number
-	minFiles       = 1024  // file descriptors below which the start warns
-)
-
-// maxSpill is how many bytes of manifests are cached in files at most, and spillShare the share of the free space of the disk.
-const (
-	maxSpill   = 2 << 30
-	spillShare = 10
-)
-
-// spill gives the caches of manifests files in a directory. Without them a registry with many tags is slower.
-func (a *App) spill(dir string) {
-	free, err := durable.FreeBytes(dir)
-	if err == nil && free/spillShare > 0 {
-		err = a.meta.SpillTo(dir, min(maxSpill, free/spillShare))
-	}
-	if err != nil {
-		a.log.Warn("manifests are cached in memory only", "error", err)
 	}
 }
 
@@ -433,7 +389,8 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	defer stopBackground()
 	var work sync.WaitGroup
 	if full {
-		a.log.Error("the disk is full: pulls are served, writes are refused until there is space, and commands do not find this server", "error", err)
+		a.log.Error("the disk is full: pulls are served, writes are refused until there is space, and commands do not find this server",
+			"error", err)
 		work.Go(func() { a.describeLater(background, file, running) })
 	}
 	work.Go(func() { a.jobs.Run(background) })

@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"net/http"
+	"runtime/debug"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/door/console"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/door/rancherapi"
 	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
@@ -23,11 +25,11 @@ type doors struct {
 	rancher *rancherapi.API // nil without the setting rancher_api
 	vendors *vendorapi.API
 	updates *updateapi.API
+	console *console.API
 	ops     ops
 	refresh func(context.Context) error // invalidates cache entries that other processes have changed
 	prove   http.HandlerFunc            // see ProofPath
-	landing landing
-	marker  string // of requests of this installation, see egress.LoopHeader
+	marker  string                      // of requests of this installation, see egress.LoopHeader
 }
 
 // Handle serves a request by the API of its path. Every path that is not listed is one of a signed AWS API.
@@ -54,8 +56,12 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		d.serve(d.vendors, d.vendors.Handle, w, r, ev)
 	case updateapi.Serves(path):
 		d.serve(d.updates, d.updates.Handle, w, r, ev)
-	case d.landing.wants(r):
-		d.landing.Handle(w, r, ev)
+	case console.Serves(path):
+		d.serve(d.console, d.console.Handle, w, r, ev)
+	case wantsPage(r):
+		ev.Door, ev.Operation = "console", "page"
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, console.Path+"/", http.StatusFound)
 	case path == ProofPath:
 		ev.Door, ev.Operation = "ops", "proof"
 		d.prove(w, r)
@@ -84,4 +90,19 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text + "\n"))
+}
+
+// wantsPage reports whether a request to the root is that of a browser, which is sent to the console. Requests of the AWS APIs to this path
+// have a query, a body or credentials, and do not accept HTML.
+func wantsPage(r *http.Request) bool {
+	return r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.URL.RawQuery == "" &&
+		r.Header.Get("Authorization") == "" && strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// version returns the version of the program, "" for one that was built from sources without a version.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return ""
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
-// A browser that opens the address of the registry gets a page with the commands for this host, and no secret; every other client gets
-// the answer of the API.
-func TestBrowserGetsALandingPage(t *testing.T) {
+// A browser that opens the address of the registry is sent to the form to sign in, with the commands for this host and no secret; every
+// other client gets the answer of the API.
+func TestBrowserGetsTheConsole(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
 	host := strings.TrimPrefix(s.URL, "http://")
@@ -39,12 +39,16 @@ func TestBrowserGetsALandingPage(t *testing.T) {
 		return a, string(body)
 	}
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-	a, page := get(http.MethodGet, "/", "Accept", browser)
+	for from, to := range map[string]string{"/": "/console/", "/console/": "/console/signin"} {
+		if a, _ := get(http.MethodGet, from, "Accept", browser); a.StatusCode/100 != 3 || a.Header.Get("Location") != to {
+			t.Errorf("%s: got %d %s, want the way to %s", from, a.StatusCode, a.Header.Get("Location"), to)
+		}
+	}
+	a, page := get(http.MethodGet, "/console/signin", "Accept", browser)
 	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/html; charset=utf-8" {
 		t.Fatalf("got %d %s, want a page", a.StatusCode, a.Header.Get("Content-Type"))
 	}
-	for _, want := range []string{"docker login --username AWS --password-stdin " + host, "AWS_ENDPOINT_URL=http://" + host, "/healthz",
-		"ACCOUNT.dkr.ecr.REGION."} {
+	for _, want := range []string{"docker login --username AWS --password-stdin " + host, "AWS_ENDPOINT_URL=http://" + host} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
@@ -58,7 +62,7 @@ func TestBrowserGetsALandingPage(t *testing.T) {
 	if !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
 		t.Errorf("got the policy %q", policy)
 	}
-	if a, body := get(http.MethodHead, "/", "Accept", browser); a.StatusCode != 200 || body != "" {
+	if a, body := get(http.MethodHead, "/console/signin", "Accept", browser); a.StatusCode != 200 || body != "" {
 		t.Errorf("HEAD: got %d %q, want 200 without a body", a.StatusCode, body)
 	}
 	for what, answer := range map[string]func() (*http.Response, string){
@@ -72,11 +76,11 @@ func TestBrowserGetsALandingPage(t *testing.T) {
 			return get(http.MethodGet, "/", "Accept", browser, "Authorization", "x")
 		},
 	} {
-		if a, _ := answer(); a.StatusCode == 200 || strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") {
+		if a, _ := answer(); a.StatusCode/100 < 4 || strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") {
 			t.Errorf("%s: got %d %s, want an error of the API", what, a.StatusCode, a.Header.Get("Content-Type"))
 		}
 	}
-	_, page = get(http.MethodGet, "/", "Accept", browser, "Host", "a'&b.example")
+	_, page = get(http.MethodGet, "/console/signin", "Accept", browser, "Host", "a'&b.example")
 	if !strings.Contains(page, "b.example") || strings.Contains(page, "a'&b") {
 		t.Errorf("the page has the host of the request as it is:\n%s", page)
 	}

@@ -1,0 +1,310 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+)
+
+func init() {
+	rows = append(rows,
+		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/tags/{tag}", serve: (*request).imagePage},
+		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/images/{digest}", serve: (*request).imagePage},
+		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/images", serve: (*request).imagesPage},
+		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/history", serve: (*request).historyPage},
+		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/history", serve: (*request).restore},
+	)
+}
+
+// layerRow is a layer, or an instruction that made none.
+type layerRow struct {
+	Number     int
+	Word, Rest string
+	Size       int64
+	Digest     string
+	Empty      bool
+	Width      string // of 100
+}
+
+// barPart is a layer in the picture of all.
+type barPart struct {
+	X, Width, Label, To, Class string
+}
+
+// imageView is one image.
+type imageView struct {
+	Name, Tag, Digest, MediaType string
+	Platform                     string
+	Kind                         string
+	Size                         int64
+	Pushed, Pulled               time.Time
+	Tags                         []link
+	Layers                       []layerRow
+	Bar                          []barPart
+	Children, Beside             []childRow
+	Subject                      string
+	SubjectTo                    string
+	Config                       []pair
+	Labels, Annotations          []pair
+	Env                          []string
+	ConfigMissing                string
+	Manifest                     string
+	Commands                     []command
+	BesideNone                   *trouble
+}
+
+// pair is a name with a value.
+type pair struct{ Name, Value string }
+
+// imagePage shows what is in an image, and what refers to it.
+func (x *request) imagePage() error {
+	repository := x.at["repo"]
+	i, err := x.read(repository, x.at["tag"], x.at["digest"])
+	if err != nil {
+		return err
+	}
+	v := imageView{Name: repository, Tag: x.at["tag"], Digest: i.ImageDigest, MediaType: i.ImageManifestMediaType,
+		Platform:      i.config.platform(),
+		ConfigMissing: i.ImageConfigMissing, Manifest: indented(i.ImageManifest), Kind: "image"}
+	details, err := x.details(repository, []tagged{{Digest: i.ImageDigest}})
+	if err != nil && x.status(err) != http.StatusForbidden {
+		return err
+	}
+	if d, ok := details[i.ImageDigest]; ok {
+		v.Size, v.Pushed, v.Pulled, v.Kind = sizeOf(d.ImageSizeInBytes), timeOf(d.ImagePushedAt), timeOf(d.LastRecordedPullTime), kindOf(d)
+		for _, t := range d.ImageTags {
+			v.Tags = append(v.Tags, link{Text: t, To: x.repositoryPath(repository, "tags", t)})
+		}
+	}
+	v.layers(i)
+	for _, d := range i.content.Manifests {
+		v.Children = append(v.Children, childRow{What: d.what(), Digest: d.Digest, Size: d.Size,
+			To: x.repositoryPath(repository, "images", d.Digest)})
+	}
+	if s := i.content.Subject; s != nil {
+		v.Subject, v.SubjectTo = s.Digest, x.repositoryPath(repository, "images", s.Digest)
+	}
+	if v.Beside, err = x.referrers(repository, i.ImageDigest); err != nil {
+		t := x.troubleOf(err)
+		v.BesideNone = &t
+	}
+	v.Annotations = pairsOf(i.content.Annotations)
+	v.configure(i.config)
+	reference := x.uri(repository) + "@" + i.ImageDigest
+	v.Commands = []command{{"docker", "docker pull " + reference}, {"skopeo", "skopeo inspect docker://" + reference},
+		{"crane", "crane manifest " + reference}}
+	title := v.Tag
+	if title == "" {
+		title = digest12(v.Digest)
+	}
+	return x.render(http.StatusOK, "image", &view{Title: repository + " " + title, Section: "repositories", Main: v,
+		Crumbs: []link{{Text: "Repositories", To: x.base() + "/repositories"}, {Text: repository, To: x.repositoryPath(repository)}}})
+}
+
+// layers fills in the layers, each with the instruction that made it as far as the config tells.
+func (v *imageView) layers(i *image) {
+	var total int64
+	for _, l := range i.content.Layers {
+		total += l.Size
+	}
+	next := 0
+	add := func(word, rest string, empty bool) {
+		r := layerRow{Number: len(v.Layers) + 1, Word: word, Rest: rest, Empty: empty}
+		if !empty {
+			l := i.content.Layers[next]
+			next++
+			r.Size, r.Digest = l.Size, l.Digest
+			if total > 0 {
+				r.Width = fmt.Sprintf("%.1f", 100*float64(l.Size)/float64(total))
+			}
+			if rest == "" && word == "" {
+				r.Rest = l.MediaType
+				if title := l.Annotations["org.opencontainers.image.title"]; title != "" {
+					r.Rest = title
+				}
+			}
+		}
+		v.Layers = append(v.Layers, r)
+	}
+	if i.config != nil {
+		for _, h := range i.config.History {
+			if !h.EmptyLayer && next >= len(i.content.Layers) {
+				break // the history tells of more layers than there are
+			}
+			word, rest := instruction(h.CreatedBy)
+			add(word, rest, h.EmptyLayer)
+		}
+	}
+	for next < len(i.content.Layers) {
+		add("", "", false)
+	}
+	v.bar(total)
+}
+
+// bar fills in the picture of the layers: at least five of a thousand for each, so that small ones are seen.
+func (v *imageView) bar(total int64) {
+	const least, gap = 5.0, 2.0
+	n, free := 0, 1000.0
+	for _, l := range v.Layers {
+		if !l.Empty {
+			n++
+		}
+	}
+	if free -= float64(n) * (least + gap); n == 0 || total == 0 || free < 0 {
+		return
+	}
+	at := 0.0
+	for _, l := range v.Layers {
+		if l.Empty {
+			continue
+		}
+		w := least + free*float64(l.Size)/float64(total)
+		v.Bar = append(v.Bar, barPart{X: fmt.Sprintf("%.1f", at), Width: fmt.Sprintf("%.1f", w), To: fmt.Sprintf("#layer-%d", l.Number),
+			Label: fmt.Sprintf("Layer %d: %s, %s", l.Number, l.Word, size(l.Size)), Class: []string{"f1", "f2"}[len(v.Bar)%2]})
+		at += w + gap
+	}
+}
+
+// configure fills in what the config says about a container.
+func (v *imageView) configure(c *configFile) {
+	if c == nil {
+		return
+	}
+	add := func(name, value string) {
+		if value != "" {
+			v.Config = append(v.Config, pair{name, value})
+		}
+	}
+	add("Entrypoint", strings.Join(c.Config.Entrypoint, " "))
+	add("Command", strings.Join(c.Config.Cmd, " "))
+	add("Works in", c.Config.WorkingDir)
+	add("User", c.Config.User)
+	var ports []string
+	for p := range c.Config.ExposedPorts {
+		ports = append(ports, p)
+	}
+	slices.Sort(ports)
+	add("Ports", strings.Join(ports, " "))
+	add("Author", c.Author)
+	if c.Created != nil {
+		add("Created", c.Created.UTC().Format("2 Jan 2006, 15:04 UTC"))
+	}
+	v.Env = c.Config.Env
+	v.Labels = pairsOf(c.Config.Labels)
+}
+
+func pairsOf(m map[string]string) (all []pair) {
+	for k, v := range m {
+		all = append(all, pair{k, v})
+	}
+	slices.SortFunc(all, func(a, b pair) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// imagesView is the list of images of a repository by digest.
+type imagesView struct {
+	Rows   []imageListRow
+	Pager  pager
+	Denied *trouble
+}
+
+// imageListRow is an image of the list.
+type imageListRow struct {
+	Digest, To, Kind string
+	Tags             []link
+	Size             int64
+	Pushed, Pulled   time.Time
+}
+
+// imagesPage lists images by digest, also those without a tag.
+func (x *request) imagesPage() error {
+	repository := x.at["repo"]
+	v := imagesView{}
+	out, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", &ecrtypes.DescribeImagesRequest{
+		RegistryId: x.account.String(), RepositoryName: repository, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
+	switch {
+	case err != nil && x.status(err) != http.StatusForbidden:
+		return err
+	case err != nil:
+		t := x.troubleOf(err)
+		v.Denied = &t
+	default:
+		for _, d := range out.ImageDetails {
+			r := imageListRow{Digest: d.ImageDigest, To: x.repositoryPath(repository, "images", d.ImageDigest), Kind: kindOf(d),
+				Size: sizeOf(d.ImageSizeInBytes), Pushed: timeOf(d.ImagePushedAt), Pulled: timeOf(d.LastRecordedPullTime)}
+			for _, t := range d.ImageTags {
+				r.Tags = append(r.Tags, link{Text: t, To: x.repositoryPath(repository, "tags", t)})
+			}
+			v.Rows = append(v.Rows, r)
+		}
+		v.Pager = x.pagerOf(many(int64(len(v.Rows)), "image", "images"), out.NextToken)
+	}
+	return x.showRepository(http.StatusOK, "images", "images", v)
+}
+
+// historyView is what has happened to tags, and the images that can be restored.
+type historyView struct {
+	Moves         []moveRow
+	Pager         pager
+	MovesDenied   *trouble
+	Deleted       []deletedRow
+	DeletedDenied *trouble
+}
+
+// moveRow is a move of a tag.
+type moveRow struct {
+	Tag, From, To, FromPath, ToPath, By string
+	At                                  time.Time
+}
+
+// deletedRow is an image that can be restored.
+type deletedRow struct {
+	Digest string
+	Size   int64
+	At     time.Time
+}
+
+// historyPage shows the moves of tags and the bin.
+func (x *request) historyPage() error {
+	repository := x.at["repo"]
+	v := historyView{}
+	out, err := do[ecrintypes.ListTagHistoryResponse](x, "ecrin", "ListTagHistory", &ecrintypes.ListTagHistoryRequest{
+		RegistryId: x.account.String(), RepositoryName: repository, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
+	if err != nil {
+		t := x.troubleOf(err)
+		v.MovesDenied = &t
+	} else {
+		for _, m := range out.Moves {
+			r := moveRow{Tag: m.ImageTag, From: m.FromDigest, To: m.ToDigest, By: m.PrincipalArn, At: m.At.Time}
+			r.FromPath, r.ToPath = x.repositoryPath(repository, "images", m.FromDigest), x.repositoryPath(repository, "images", m.ToDigest)
+			v.Moves = append(v.Moves, r)
+		}
+		v.Pager = x.pagerOf(many(int64(len(v.Moves)), "move", "moves")+", newest first", out.NextToken)
+	}
+	deleted, err := do[ecrintypes.ListDeletedImagesResponse](x, "ecrin", "ListDeletedImages", &ecrintypes.ListDeletedImagesRequest{
+		RegistryId: x.account.String(), RepositoryName: repository})
+	if err != nil {
+		t := x.troubleOf(err)
+		v.DeletedDenied = &t
+	} else {
+		for _, d := range deleted.Images {
+			v.Deleted = append(v.Deleted, deletedRow{Digest: d.ImageDigest, Size: sizeOf(d.ImageSizeInBytes), At: d.DeletedAt.Time})
+		}
+	}
+	return x.showRepository(http.StatusOK, "history", "history", v)
+}
+
+// restore brings a deleted image back.
+func (x *request) restore() error {
+	repository := x.at["repo"]
+	if err := act(x, "ecrin", "RestoreImage", &ecrintypes.RestoreImageRequest{RegistryId: x.account.String(), RepositoryName: repository,
+		ImageDigest: x.form.Get("digest")}); err != nil {
+		return err
+	}
+	return x.done(x.repositoryPath(repository, "history"), "The image was restored.")
+}

@@ -1,0 +1,157 @@
+package console_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+)
+
+// Looking at an image is no pull, and shows its layers, its config and what refers to it.
+func TestLookingIsNoPull(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	image := ocitest.NewImage(1, 3000, 500)
+	root.CreateRepository(t, "team/app").Push(t, "1.0", image)
+	v := visit(t, s).in(root)
+	page := v.page(base + "/repositories/team/app/-/tags/1.0")
+	digest := ocitest.SHA256(image.Manifest)
+	has(t, page, digest, "Layers", "3.00 kB", "500 B", "linux/amd64")
+	has(t, v.page(base+"/repositories/team/app/-/images/"+digest), "1.0")
+	has(t, v.page(base+"/repositories/team/app/-/images"), digest[7:19], "1.0")
+	has(t, v.page(base+"/repositories/team/app?open=1.0"), "One image, and nothing refers to it.")
+	out, err := root.ECR().DescribeImages(t.Context(), &ecr.DescribeImagesInput{RepositoryName: aws.String("team/app")})
+	if err != nil || out.ImageDetails[0].LastRecordedPullTime != nil {
+		t.Errorf("got %v, %v: the pages counted as pulls", out.ImageDetails[0].LastRecordedPullTime, err)
+	}
+	for _, wrong := range []string{"tags/none", "images/sha256:" + strings.Repeat("0", 64), "images/x", "tags/%3Cscript%3E"} {
+		if g := v.get(base + "/repositories/team/app/-/" + wrong); g.status != http.StatusNotFound && g.status != http.StatusBadRequest ||
+			strings.Contains(g.body, "<script>") {
+			t.Errorf("%s: got %d", wrong, g.status)
+		}
+	}
+}
+
+// Tags are deleted after their effect was shown, and their image comes back from the bin.
+func TestDeleteTagsAndRestore(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "team/app")
+	image := ocitest.NewImage(1, 100)
+	repo.Push(t, "1.0", image)
+	repo.Push(t, "latest", image)
+	v := visit(t, s).in(root)
+	at := base + "/repositories/team/app"
+	g := v.post(at, "do", "delete", "pick", "latest")
+	has(t, g.body, "Every image keeps another tag")
+	g = v.post(at, "do", "delete", "pick", "latest", "pick", "1.0", "pick", "none")
+	has(t, g.body, "loses its last tag", "Not there any more", "none")
+	if got := repo.Manifest(t, "1.0").Status; got != 200 {
+		t.Fatalf("the preview has deleted: got %d", got)
+	}
+	if g := v.post(at, "do", "delete-these", "pick", "latest", "pick", "1.0"); g.status != http.StatusSeeOther || g.location != at {
+		t.Fatalf("got %d to %s\n%s", g.status, g.location, g.body)
+	}
+	has(t, v.page(at), "2 tags were deleted.", "No tags yet")
+	if page := v.page(at); strings.Contains(page, "were deleted") {
+		t.Error("what was done is said twice")
+	}
+	digest := ocitest.SHA256(image.Manifest)
+	has(t, v.page(at+"/-/history"), digest[7:19], "Restore")
+	if g := v.post(at+"/-/history", "digest", digest); g.status != http.StatusSeeOther {
+		t.Fatalf("restoring: got %d\n%s", g.status, g.body)
+	}
+	if got := repo.Manifest(t, digest).Status; got != 200 {
+		t.Errorf("after the restoration: got %d", got)
+	}
+}
+
+// A policy that another request has set since the page was sent is not overwritten; the change is shown against the one in force.
+func TestPolicyIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	root.CreateRepository(t, "team/app")
+	v := visit(t, s).in(root)
+	at := base + "/repositories/team/app/-/permissions"
+	const mine = `{"Version":"2012-10-17","Statement":[{"Sid":"Mine","Effect":"Allow","Principal":"*","Action":"ecr:BatchGetImage"}]}`
+	if g := v.post(at, "do", "grant-now", "principal", "111122223333", "permission", "PULL"); g.status != http.StatusBadRequest &&
+		g.status != http.StatusSeeOther {
+		t.Fatalf("got %d\n%s", g.status, g.body)
+	}
+	if g := v.post(at, "do", "save", "text", mine, "seen", "{}"); g.status != http.StatusConflict {
+		t.Errorf("got %d, want a conflict\n%s", g.status, g.body)
+	}
+	out, err := root.ECR().GetRepositoryPolicy(t.Context(), &ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/app")})
+	if err == nil && strings.Contains(aws.ToString(out.PolicyText), "Mine") {
+		t.Error("the policy of another request was overwritten")
+	}
+	has(t, v.post(at, "do", "check", "text", mine).body, "Mine", "everyone", "Warning.")
+	has(t, v.post(at, "do", "check", "text", "{\n \"Statement\": [}").body, "2:", "Error.", "why-save")
+}
+
+// Names, labels, policies and errors with markup are shown as text.
+func TestTextsOfOthersAreNoMarkup(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	root.CreateRepository(t, "team/app")
+	v := visit(t, s).in(root)
+	const evil = `"><script>alert(1)</script><img src=x onerror=alert(2)>`
+	for what, page := range map[string]string{
+		"search":     v.get(base + "/search?find=" + strings.ReplaceAll(evil, " ", "%20")).body,
+		"filter":     v.get(base + "/repositories?q=" + strings.ReplaceAll(evil, " ", "%20")).body,
+		"sort":       v.get(base + "/repositories?sort=" + strings.ReplaceAll(evil, " ", "%20")).body,
+		"create":     v.post(base+"/repositories", "name", evil).body,
+		"policy":     v.post(base+"/repositories/team/app/-/permissions", "do", "check", "text", evil).body,
+		"grant":      v.post(base+"/repositories/team/app/-/permissions", "do", "grant", "principal", evil).body,
+		"lifecycle":  v.post(base+"/repositories/team/app/-/lifecycle", "do", "preview", "text", evil).body,
+		"simulate":   v.get("/console/000000000000/access/simulate?action=ecr:PutImage&principal=" + strings.ReplaceAll(evil, " ", "%20")).body,
+		"role":       v.post("/console/switch-role", "role", evil).body,
+		"tags":       v.post(base+"/repositories/team/app", "do", "delete", "pick", evil).body,
+		"no page":    v.get("/console/" + strings.ReplaceAll(strings.ReplaceAll(evil, " ", "%20"), "/", "%2F")).body,
+		"repository": v.get(base + "/repositories/" + strings.ReplaceAll(strings.ReplaceAll(evil, " ", "%20"), "/", "%2F")).body,
+	} {
+		if strings.Contains(page, "<script>alert") || strings.Contains(page, "<img") || page == "" {
+			t.Errorf("%s: the page has markup of others:\n%s", what, page)
+		}
+	}
+}
+
+// The lifecycle policy is previewed on the images before it is saved, and the deletion of a repository needs its name.
+func TestLifecycleAndDeletion(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "team/app")
+	for i, tag := range []string{"1", "2", "3"} {
+		repo.Push(t, tag, ocitest.NewImage(uint64(i), 100))
+	}
+	v := visit(t, s).in(root)
+	at := base + "/repositories/team/app/-/"
+	const keepOne = `{"rules":[{"rulePriority":1,"action":{"type":"expire"},
+		"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":1}}]}`
+	has(t, v.page(at+"lifecycle"), "There is none yet", "keep the newest 30 images")
+	has(t, v.post(at+"lifecycle", "do", "preview", "text", keepOne).body, "2 <small>of 3 images")
+	has(t, v.post(at+"lifecycle", "do", "preview", "text", "{").body, "This was not accepted")
+	if g := v.post(at+"lifecycle", "do", "save", "text", keepOne); g.status != http.StatusSeeOther {
+		t.Errorf("saving: got %d\n%s", g.status, g.body)
+	}
+	if g := v.post(at+"settings", "mutability", "IMMUTABLE", "except", "dev-*"); g.status != http.StatusSeeOther {
+		t.Errorf("settings: got %d\n%s", g.status, g.body)
+	}
+	has(t, v.page(at+"settings"), "dev-*", "immutable")
+	if g := v.post(at+"delete", "name", "team/ap"); g.status != http.StatusBadRequest || repositories(t, root) != 1 {
+		t.Errorf("a wrong name: got %d", g.status)
+	}
+	if g := v.post(at+"delete", "name", "team/app"); g.status != http.StatusSeeOther || repositories(t, root) != 0 {
+		t.Errorf("the name: got %d\n%s", g.status, g.body)
+	}
+}

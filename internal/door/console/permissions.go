@@ -1,0 +1,289 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+func init() {
+	rows = append(rows,
+		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/permissions", serve: (*request).permissionsPage},
+		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/permissions", serve: (*request).onPermissions},
+	)
+}
+
+// statementRow is a statement of a policy in words.
+type statementRow struct {
+	Sid, Line string
+	Allows    bool
+	Who, What []string
+	When      []string
+	Not       bool // everyone but Who
+}
+
+// accessRow says whether a principal may pull or push.
+type accessRow struct {
+	Principal, Account, Reason, Action string
+	Allowed, Delegated                 bool
+	Simulate                           string
+}
+
+// grantForm is the form that adds a permission.
+type grantForm struct{ Principal, Permission string }
+
+// permissionsView is who may do what in a repository.
+type permissionsView struct {
+	Repository string
+	To         string // this page
+	Policy     *editor
+	Denied     *trouble
+	Saved      string // the text in force
+	None       bool   // there is no policy
+	Editing    bool
+	Statements []statementRow
+	Access     []accessRow
+	AccessOf   string // PULL or PUSH
+	AccessMore string
+	AccessNone *trouble
+	Grant      grantForm
+	Change     []diffLine
+	Proposed   string // the text that Change makes
+	Warnings   []string
+	Wrong      *trouble
+}
+
+// permissionsPage shows the policy of a repository, in words too, and who can pull or push.
+func (x *request) permissionsPage() error {
+	v := permissionsView{Editing: x.r.URL.Query().Has("edit"), Grant: grantForm{Permission: "PULL"}}
+	return x.showPermissions(http.StatusOK, v, nil)
+}
+
+// showPermissions shows the page; text is that of the editor, nil for the one in force.
+func (x *request) showPermissions(status int, v permissionsView, text *string) error {
+	repository := x.at["repo"]
+	v.Repository, v.To = repository, x.repositoryPath(repository, "permissions")
+	saved, err := x.policyText(repository)
+	switch {
+	case errors.Is(err, fault.RepositoryPolicyNotFound):
+		v.None = true
+	case err != nil && x.status(err) == http.StatusForbidden:
+		t := x.troubleOf(err)
+		v.Denied = &t
+	case err != nil:
+		return err
+	}
+	v.Saved = indented(saved)
+	if text == nil {
+		text = &v.Saved
+	}
+	registry := name.Registry{Account: x.account, Region: x.region}
+	if v.Denied == nil || v.Editing {
+		var problems []problem
+		var d *policy.Document
+		if *text != "" {
+			d, problems = checkPolicy(*text, registry)
+		}
+		e := newEditor("Policy text, JSON", *text, problems)
+		v.Policy = &e
+		if d != nil {
+			v.Statements = statementsOf(d, *text)
+		}
+	}
+	v.AccessOf = "PULL"
+	if x.r.URL.Query().Get("who") == "push" {
+		v.AccessOf = "PUSH"
+	}
+	out, err := do[ecrintypes.ListRepositoryAccessResponse](x, "ecrin", "ListRepositoryAccess", &ecrintypes.ListRepositoryAccessRequest{
+		RegistryId: x.account.String(), RepositoryName: repository, Permission: ecrintypes.Permission(v.AccessOf),
+		NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
+	if err != nil {
+		t := x.troubleOf(err)
+		v.AccessNone = &t
+	} else {
+		for _, a := range out.Access {
+			v.Access = append(v.Access, accessRow{Principal: accessName(a), Account: a.AccountId, Reason: a.Reason, Action: a.Action,
+				Allowed: a.Allowed, Delegated: a.Delegated, Simulate: x.simulateLink(a, repository)})
+		}
+		if out.NextToken != "" {
+			v.AccessMore = x.query("after", out.NextToken)
+		}
+	}
+	return x.showRepository(status, "permissions", "permissions", v)
+}
+
+// accessName returns how a principal of the list is called.
+func accessName(a ecrintypes.RepositoryAccess) string {
+	switch a.Kind {
+	case ecrintypes.AccessKindANONYMOUS:
+		return "anyone, without credentials"
+	case ecrintypes.AccessKindSTRANGER:
+		return "every other account"
+	}
+	return a.Principal
+}
+
+// simulateLink leads to the layers of the decision about a principal; "" for one that has no name.
+func (x *request) simulateLink(a ecrintypes.RepositoryAccess, repository string) string {
+	if !strings.HasPrefix(a.Principal, "arn:") {
+		return ""
+	}
+	action := a.Action
+	if action == "" {
+		action = "ecr:BatchGetImage"
+	}
+	return x.iam() + "/simulate?" + values("principal", a.Principal, "action", action, "repository", repository, "region", x.region.String())
+}
+
+// policyText returns the policy of a repository in force.
+//
+// Errors: fault.RepositoryPolicyNotFound, fault.AccessDenied, fault.RepositoryNotFound.
+func (x *request) policyText(repository string) (string, error) {
+	out, err := do[ecrtypes.GetRepositoryPolicyResponse](x, "ecr", "GetRepositoryPolicy", &ecrtypes.GetRepositoryPolicyRequest{
+		RegistryId: x.account.String(), RepositoryName: repository})
+	if err != nil || out.PolicyText == nil {
+		return "", err
+	}
+	return *out.PolicyText, nil
+}
+
+// statementsOf returns the statements of a policy in words.
+func statementsOf(d *policy.Document, text string) (all []statementRow) {
+	for i := range d.Statements {
+		s := &d.Statements[i]
+		line, _ := placeOf(text, "Statement["+count(int64(i))+"]")
+		r := statementRow{Sid: s.Sid, Line: count(int64(line)), Allows: s.Effect == policy.Allow, Who: whoOf(s.Principal), Not: s.Principal.Not,
+			What: actionWords(s)}
+		for _, c := range s.Conditions {
+			r.When = append(r.When, whenOf(c))
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// actionWords returns what a statement is about: pull and push as such, other actions by their names.
+func actionWords(s *policy.Statement) (all []string) {
+	if s.Action.Not {
+		all = append(all, "everything but")
+	}
+	left := map[string]bool{}
+	for _, p := range s.Action.Of {
+		left[strings.ToLower(p.Text)] = true
+	}
+	has := func(actions []string) bool {
+		for _, a := range actions {
+			if !left[strings.ToLower(a)] {
+				return false
+			}
+		}
+		return true
+	}
+	for _, known := range []struct {
+		word    string
+		actions []string
+	}{{"push", policy.PushActions()}, {"pull", policy.PullActions()}} {
+		if !has(known.actions) {
+			continue
+		}
+		all = append(all, known.word)
+		for _, a := range known.actions {
+			delete(left, strings.ToLower(a))
+		}
+	}
+	for _, p := range s.Action.Of {
+		if left[strings.ToLower(p.Text)] {
+			word := p.Text
+			if word == "*" || word == "ecr:*" {
+				word = "everything"
+			}
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
+// onPermissions checks, previews or saves a policy, or shows and makes a grant.
+func (x *request) onPermissions() error {
+	text := strings.ReplaceAll(x.form.Get("text"), "\r\n", "\n")
+	v := permissionsView{Editing: true, Grant: grantForm{Permission: "PULL"}}
+	switch x.form.Get("do") {
+	case "check":
+		return x.showPermissions(http.StatusOK, v, &text)
+	case "preview":
+		saved, err := x.policyText(x.at["repo"])
+		if err != nil && !errors.Is(err, fault.RepositoryPolicyNotFound) {
+			return err
+		}
+		v.Change, v.Proposed = diff(indented(saved), indented(text)), text
+		return x.showPermissions(http.StatusOK, v, &text)
+	case "save":
+		return x.savePolicy(v, text)
+	case "grant", "grant-now":
+		return x.grant()
+	}
+	return fault.InvalidParameter.New("the form does not say what to do")
+}
+
+// savePolicy sets the policy, or deletes it if the text is empty. A policy that has changed since the page was sent is not replaced.
+func (x *request) savePolicy(v permissionsView, text string) error {
+	repository := x.at["repo"]
+	saved, err := x.policyText(repository)
+	if err != nil && !errors.Is(err, fault.RepositoryPolicyNotFound) {
+		return err
+	}
+	if seen := strings.ReplaceAll(x.form.Get("seen"), "\r\n", "\n"); seen != indented(saved) {
+		v.Change, v.Proposed = diff(indented(saved), indented(text)), text
+		v.Wrong = &trouble{What: "The policy has changed since you opened it", Code: "Conflict", Request: x.ev.RequestID, Nothing: true,
+			Text: "another request has set it: look at the change against the policy of now, and save again"}
+		return x.showPermissions(http.StatusConflict, v, &text)
+	}
+	if strings.TrimSpace(text) == "" {
+		err = act(x, "ecr", "DeleteRepositoryPolicy", &ecrtypes.DeleteRepositoryPolicyRequest{RegistryId: x.account.String(),
+			RepositoryName: repository})
+	} else {
+		err = act(x, "ecr", "SetRepositoryPolicy", &ecrtypes.SetRepositoryPolicyRequest{RegistryId: x.account.String(),
+			RepositoryName: repository,
+			PolicyText:     text})
+	}
+	if err != nil {
+		t := x.troubleOf(err)
+		v.Wrong = &t
+		return x.showPermissions(x.status(err), v, &text)
+	}
+	return x.done(x.repositoryPath(repository, "permissions"), "The policy was saved.")
+}
+
+// grant shows what a grant changes, or makes it.
+func (x *request) grant() error {
+	repository := x.at["repo"]
+	now := x.form.Get("do") == "grant-now"
+	in := &ecrintypes.GrantRepositoryAccessRequest{RegistryId: x.account.String(), RepositoryName: repository,
+		Principal: strings.TrimSpace(x.form.Get("principal")), Permission: ecrintypes.Permission(x.form.Get("permission")), Apply: &now}
+	v := permissionsView{Grant: grantForm{Principal: in.Principal, Permission: string(in.Permission)}}
+	out, err := do[ecrintypes.GrantRepositoryAccessResponse](x, "ecrin", "GrantRepositoryAccess", in)
+	if err != nil {
+		t := x.troubleOf(err)
+		v.Wrong = &t
+		return x.showPermissions(x.status(err), v, nil)
+	}
+	if now {
+		return x.done(x.repositoryPath(repository, "permissions"),
+			"Granted "+strings.ToLower(string(in.Permission))+" to "+shown(in.Principal)+".")
+	}
+	saved, err := x.policyText(repository)
+	if err != nil && !errors.Is(err, fault.RepositoryPolicyNotFound) {
+		return err
+	}
+	v.Change, v.Proposed = diff(indented(saved), indented(out.PolicyText)), out.PolicyText
+	for _, w := range out.Warnings {
+		v.Warnings = append(v.Warnings, w.Text)
+	}
+	return x.showPermissions(http.StatusOK, v, nil)
+}

@@ -1,0 +1,410 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// maxSortedTags is how many tags of a repository are sorted by version: more are listed in the order of their names. A sorted list needs
+// all of them at once.
+const maxSortedTags = 2000
+
+// repositoryView is the head of each page of a repository.
+type repositoryView struct {
+	Name, URI  string
+	Mutability string
+	Except     []string // patterns of tags that do not follow Mutability
+	Tabs       tabs
+	Rights     map[string]right
+	Body       any
+}
+
+// tabs are the parts of one thing.
+type tabs struct {
+	Title string
+	Links []link
+}
+
+// parts are the pages of a repository.
+var parts = []struct{ key, text, path string }{
+	{"tags", "Tags", ""},
+	{"images", "Images", "images"},
+	{"permissions", "Permissions", "permissions"},
+	{"lifecycle", "Lifecycle", "lifecycle"},
+	{"history", "Tag history", "history"},
+	{"settings", "Settings", "settings"},
+}
+
+// repositoryActions are the actions whose buttons the pages of a repository have.
+var repositoryActions = []string{"ecr:BatchDeleteImage", "ecr:DeleteRepository", "ecr:SetRepositoryPolicy", "ecr:PutLifecyclePolicy",
+	"ecr:PutImageTagMutability", "ecrin:PinImage", "ecrin:RestoreImage"}
+
+// showRepository sends a page of a repository.
+func (x *request) showRepository(status int, part, file string, body any) error {
+	repository := x.at["repo"]
+	v := repositoryView{Name: repository, URI: x.uri(repository), Body: body, Tabs: tabs{Title: repository}}
+	rights, err := x.may(repository, repositoryActions...)
+	if err != nil {
+		return err
+	}
+	v.Rights = rights
+	out, err := do[ecrtypes.DescribeRepositoriesResponse](x, "ecr", "DescribeRepositories", &ecrtypes.DescribeRepositoriesRequest{
+		RegistryId: x.account.String(), RepositoryNames: []string{repository}})
+	switch {
+	case err == nil:
+		r := out.Repositories[0]
+		v.Mutability = string(r.ImageTagMutability)
+		for _, f := range r.ImageTagMutabilityExclusionFilters {
+			v.Except = append(v.Except, f.Filter)
+		}
+	case x.status(err) != http.StatusForbidden:
+		return err
+	default:
+		v.Mutability = "unknown"
+	}
+	for _, p := range parts {
+		to := x.repositoryPath(repository)
+		if p.path != "" {
+			to = x.repositoryPath(repository, p.path)
+		}
+		v.Tabs.Links = append(v.Tabs.Links, link{Text: p.text, To: to, Here: p.key == part, Count: -1})
+	}
+	crumbs := []link{{Text: "Repositories", To: x.base() + "/repositories"}}
+	if i := strings.LastIndexByte(repository, '/'); i > 0 {
+		crumbs = append(crumbs, link{Text: repository[:i], To: x.base() + "/repositories?" + values("q", repository[:i+1]+"*")})
+	}
+	return x.render(status, file, &view{Title: repository, Section: "repositories", Crumbs: crumbs, Main: v})
+}
+
+// tagRow is a tag of the list.
+type tagRow struct {
+	tagged
+	To, Link string // the page of the image, and the address that opens or closes the row
+	Open     bool
+	Index    bool
+	Kind     string
+	Size     int64
+	Pushed   time.Time
+	Pulled   time.Time
+	Children []childRow
+	Beside   []childRow // referrers
+	Trouble  *trouble
+}
+
+// childRow is what is inside of an index, or what refers to an image.
+type childRow struct {
+	What, Digest, To string
+	Size             int64
+}
+
+// tagsView is the list of tags.
+type tagsView struct {
+	Query    string
+	Rows     []tagRow
+	Sorted   bool
+	All      int
+	Pager    pager
+	Denied   *trouble
+	Commands []command
+	First    bool
+}
+
+// tagsPage shows the tags of a repository, the newest version first.
+func (x *request) tagsPage() error { return x.showTags(http.StatusOK) }
+
+func (x *request) showTags(status int) error {
+	repository, q := x.at["repo"], x.r.URL.Query()
+	v := tagsView{Query: strings.TrimSpace(q.Get("q")), First: q.Get("q") == "" && q.Get("after") == ""}
+	all, sorted, err := x.tags(repository)
+	if err != nil && x.status(err) != http.StatusForbidden {
+		return err
+	}
+	example := "TAG"
+	if err != nil {
+		t := x.troubleOf(err)
+		v.Denied = &t
+	} else {
+		v.Sorted = sorted
+		if v.Query != "" {
+			all = slices.DeleteFunc(all, func(t tagged) bool { return !strings.Contains(t.Tag, v.Query) })
+		}
+		v.All = len(all)
+		if len(all) > 0 {
+			example = all[0].Tag
+		}
+		start := 0
+		if after := q.Get("after"); after != "" {
+			start = slices.IndexFunc(all, func(t tagged) bool { return t.Tag == after }) + 1
+		}
+		page := all[start:min(start+pageSize, len(all))]
+		next := ""
+		if start+len(page) < len(all) {
+			next = page[len(page)-1].Tag
+		}
+		if v.Rows, err = x.tagRows(repository, page, q.Get("open")); err != nil {
+			return err
+		}
+		text := "newest version first; tags that move stand at the version they point to"
+		if !sorted {
+			text = "by name: a repository with more than 2,000 tags is not sorted by version"
+		}
+		v.Pager = x.pagerOf(many(int64(len(page)), "tag", "tags")+" of "+count(int64(len(all)))+", "+text, next)
+	}
+	v.Commands = commandsOf(x.uri(repository), x.r.Host, example, x.ev.From.Secure)
+	return x.showRepository(status, "tags", "tags", v)
+}
+
+// tags returns the tags of a repository in the order of the list, at most ten thousand.
+func (x *request) tags(repository string) (all []tagged, sorted bool, err error) {
+	in := &ecrtypes.ListImagesRequest{RegistryId: x.account.String(), RepositoryName: repository, MaxResults: some[int32](1000),
+		Filter: &ecrtypes.ListImagesFilter{TagStatus: ecrtypes.TagStatusTAGGED}}
+	for range 10 {
+		out, err := do[ecrtypes.ListImagesResponse](x, "ecr", "ListImages", in)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, id := range out.ImageIds {
+			all = append(all, tagged{Tag: id.ImageTag, Digest: id.ImageDigest})
+		}
+		if in.NextToken = out.NextToken; in.NextToken == "" {
+			break
+		}
+	}
+	if len(all) <= maxSortedTags {
+		return byVersion(all), true, nil
+	}
+	slices.SortFunc(all, func(a, b tagged) int { return strings.Compare(a.Tag, b.Tag) })
+	return all, false, nil
+}
+
+// tagRows returns the rows of tags, with their images.
+func (x *request) tagRows(repository string, page []tagged, open string) ([]tagRow, error) {
+	details, err := x.details(repository, page)
+	if err != nil && x.status(err) != http.StatusForbidden {
+		return nil, err
+	}
+	rows := make([]tagRow, 0, len(page))
+	for _, t := range page {
+		r := tagRow{tagged: t, To: x.repositoryPath(repository, "tags", t.Tag), Link: x.query("open", t.Tag)}
+		if d, ok := details[t.Digest]; ok {
+			r.Pushed, r.Pulled, r.Size, r.Kind = timeOf(d.ImagePushedAt), timeOf(d.LastRecordedPullTime), sizeOf(d.ImageSizeInBytes), kindOf(d)
+			r.Index = manifest.KindOf(d.ImageManifestMediaType) == manifest.Index
+		}
+		if r.Open = t.Tag == open; r.Open {
+			r.Link = x.query("open", "")
+			if err := x.openRow(repository, &r); err != nil {
+				t := x.troubleOf(err)
+				r.Trouble = &t
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// details returns the images of tags by digest. A digest that is not there any more is left out.
+func (x *request) details(repository string, page []tagged) (map[string]ecrtypes.ImageDetail, error) {
+	var ids []ecrtypes.ImageIdentifier
+	seen := map[string]bool{}
+	for _, t := range page {
+		if !seen[t.Digest] {
+			seen[t.Digest] = true
+			ids = append(ids, ecrtypes.ImageIdentifier{ImageDigest: t.Digest})
+		}
+	}
+	all := map[string]ecrtypes.ImageDetail{}
+	if len(ids) == 0 {
+		return all, nil
+	}
+	in := &ecrtypes.DescribeImagesRequest{RegistryId: x.account.String(), RepositoryName: repository, ImageIds: ids}
+	out, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", in)
+	if errors.Is(err, fault.ImageNotFound) { // one was deleted after the list was read
+		for _, id := range ids {
+			in.ImageIds = []ecrtypes.ImageIdentifier{id}
+			if one, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", in); err == nil {
+				all[id.ImageDigest] = one.ImageDetails[0]
+			}
+		}
+		return all, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range out.ImageDetails {
+		all[d.ImageDigest] = d
+	}
+	return all, nil
+}
+
+// openRow reads what is inside of an index and what refers to the image.
+func (x *request) openRow(repository string, r *tagRow) error {
+	image, err := x.read(repository, "", r.Digest)
+	if err != nil {
+		return err
+	}
+	for _, d := range image.content.Manifests {
+		r.Children = append(r.Children, childRow{What: d.what(), Digest: d.Digest, Size: d.Size,
+			To: x.repositoryPath(repository, "images", d.Digest)})
+	}
+	r.Beside, err = x.referrers(repository, r.Digest)
+	return err
+}
+
+// referrers returns what refers to an image, such as signatures and bills of materials.
+func (x *request) referrers(repository, digest string) (all []childRow, err error) {
+	out, err := do[ecrtypes.ListImageReferrersResponse](x, "ecr", "ListImageReferrers", &ecrtypes.ListImageReferrersRequest{
+		RegistryId: x.account.String(), RepositoryName: repository, SubjectId: ecrtypes.SubjectIdentifier{ImageDigest: digest},
+		MaxResults: some[int32](50)})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range out.Referrers {
+		all = append(all, childRow{What: artifactOf(r.ArtifactType), Digest: r.Digest, Size: r.Size,
+			To: x.repositoryPath(repository, "images", r.Digest)})
+	}
+	return all, nil
+}
+
+// artifactOf returns a word for a media type of artifacts.
+func artifactOf(mediaType string) string {
+	for _, known := range []struct{ part, word string }{
+		{"cosign", "signature"}, {"notary", "signature"}, {"signature", "signature"}, {"spdx", "SBOM"}, {"cyclonedx", "SBOM"},
+		{"sbom", "SBOM"}, {"in-toto", "attestation"}, {"sigstore", "signature"}, {"helm", "chart"},
+	} {
+		if strings.Contains(mediaType, known.part) {
+			return known.word
+		}
+	}
+	return mediaType
+}
+
+// kindOf returns a word for what an image is.
+func kindOf(d ecrtypes.ImageDetail) string {
+	switch {
+	case manifest.KindOf(d.ImageManifestMediaType) == manifest.Index:
+		return "index"
+	case d.ArtifactMediaType != "" && !strings.Contains(d.ArtifactMediaType, "container.image") &&
+		!strings.Contains(d.ArtifactMediaType, "oci.image.config"):
+		return artifactOf(d.ArtifactMediaType)
+	}
+	return "image"
+}
+
+// command is what is typed for one client.
+type command struct{ Client, Text string }
+
+// commandsOf returns commands that pull an image, with the login that each client takes.
+func commandsOf(uri, host, tag string, secure bool) []command {
+	pw, plain := "aws ecr get-login-password", func(flag string) string {
+		if secure {
+			return ""
+		}
+		return flag
+	}
+	at, _, _ := strings.Cut(uri, "/")
+	if at == "" {
+		at = host
+	}
+	return []command{
+		{"docker", pw + " | docker login -u AWS --password-stdin " + at + "\ndocker pull " + uri + ":" + tag},
+		{"podman", pw + " | podman login -u AWS --password-stdin " + plain("--tls-verify=false ") + at + "\npodman pull " +
+			plain("--tls-verify=false ") + uri + ":" + tag},
+		{"skopeo", pw + " | skopeo login -u AWS --password-stdin " + plain("--tls-verify=false ") + at + "\nskopeo copy --all " +
+			plain("--src-tls-verify=false ") + "docker://" + uri + ":" + tag + " oci:image:" + tag},
+		{"crane", pw + " | crane auth login -u AWS --password-stdin " + at + "\ncrane pull " + uri + ":" + tag + " image.tar"},
+		{"helm", pw + " | helm registry login -u AWS --password-stdin " + plain("--plain-http ") + at + "\nhelm pull " +
+			plain("--plain-http ") + "oci://" + uri + " --version " + tag},
+	}
+}
+
+// pickedView is what is about to be done with selected tags.
+type pickedView struct {
+	Tags    []tagged
+	Gone    []string // tags that are not there any more
+	Last    []string // digests that keep no tag
+	Trouble *trouble
+}
+
+// onTags does something with selected tags: it shows what will be deleted, deletes it, or keeps images from expiry.
+func (x *request) onTags() error {
+	repository, picked := x.at["repo"], x.form["pick"]
+	if len(picked) == 0 {
+		return x.done(x.repositoryPath(repository), "No tag was selected.")
+	}
+	if len(picked) > 100 {
+		return fault.InvalidParameter.New("at most 100 tags at once")
+	}
+	switch x.form.Get("do") {
+	case "delete":
+		return x.confirmDelete(picked)
+	case "delete-these":
+		return x.deleteTags(picked)
+	case "pin":
+		for _, tag := range picked {
+			if err := act(x, "ecrin", "PinImage", &ecrintypes.PinImageRequest{RegistryId: x.account.String(), RepositoryName: repository,
+				ImageTag: tag, Reason: "kept in the console"}); err != nil {
+				return err
+			}
+		}
+		return x.done(x.repositoryPath(repository), many(int64(len(picked)), "image is", "images are")+" kept from expiry.")
+	}
+	return fault.InvalidParameter.New("the form does not say what to do")
+}
+
+// confirmDelete shows what a deletion of tags takes away.
+func (x *request) confirmDelete(picked []string) error {
+	repository := x.at["repo"]
+	all, _, err := x.tags(repository)
+	if err != nil {
+		return err
+	}
+	v := pickedView{}
+	left := map[string]int{} // tags of each digest that stay
+	for _, t := range all {
+		if slices.Contains(picked, t.Tag) {
+			v.Tags = append(v.Tags, t)
+		} else {
+			left[t.Digest]++
+		}
+	}
+	for _, tag := range picked {
+		if !slices.ContainsFunc(v.Tags, func(t tagged) bool { return t.Tag == tag }) {
+			v.Gone = append(v.Gone, tag)
+		}
+	}
+	for _, t := range v.Tags {
+		if left[t.Digest] == 0 && !slices.Contains(v.Last, t.Digest) {
+			v.Last = append(v.Last, t.Digest)
+		}
+	}
+	return x.showRepository(http.StatusOK, "tags", "deletetags", v)
+}
+
+// deleteTags deletes tags, and with the last tag of an image the image.
+func (x *request) deleteTags(picked []string) error {
+	repository := x.at["repo"]
+	in := &ecrtypes.BatchDeleteImageRequest{RegistryId: x.account.String(), RepositoryName: repository}
+	for _, tag := range picked {
+		in.ImageIds = append(in.ImageIds, ecrtypes.ImageIdentifier{ImageTag: tag})
+	}
+	out, err := do[ecrtypes.BatchDeleteImageResponse](x, "ecr", "BatchDeleteImage", in)
+	if err != nil {
+		return err
+	}
+	text := many(int64(len(out.ImageIds)), "tag was", "tags were") + " deleted."
+	f := flash{Text: text, Link: x.repositoryPath(repository, "history"), LinkText: "Restore"}
+	if len(out.Failures) > 0 {
+		f.Bad = true
+		f.Text += " " + count(int64(len(out.Failures))) + " could not be: " + shown(out.Failures[0].FailureReason)
+	}
+	x.setFlash(f)
+	return x.redirect(x.repositoryPath(repository))
+}
