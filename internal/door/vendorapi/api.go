@@ -257,6 +257,16 @@ func (x *request) decode(to any) error {
 	return nil
 }
 
+// decodeForm reads the body into a form and checks it.
+//
+// Errors: fault.MalformedRequest, and those of the check.
+func (x *request) decodeForm(to interface{ check() error }) error {
+	if err := x.decode(to); err != nil {
+		return err
+	}
+	return to.check()
+}
+
 // do does an operation of the ecrin service for the caller of the request.
 func do[Out any](x *request, operation string, in awswire.Input) (*Out, error) {
 	return doOf[Out](x.r.Context(), x, "ecrin", operation, in)

@@ -157,17 +157,14 @@ func listSubscriptions(x *request) (answer, error) {
 
 func createSubscription(x *request) (answer, error) {
 	var in subscriptionInput
-	err := x.decode(&in)
-	if err == nil {
-		err = in.check()
-	}
-	if err != nil {
+	if err := x.decodeForm(&in); err != nil {
 		return answer{}, err
 	}
 	if in.WebhookURL == "" {
 		return answer{}, missing("webhookUrl")
 	}
 	d := details{Name: valueOf(in.Name), EventConfigs: in.EventConfigs}
+	var err error
 	if d.Pattern, err = x.pattern(in.EventConfigs); err != nil {
 		return answer{}, err
 	}
@@ -208,11 +205,7 @@ func getSubscription(x *request) (answer, error) {
 
 func updateSubscription(x *request) (answer, error) {
 	var in subscriptionInput
-	err := x.decode(&in)
-	if err == nil {
-		err = in.check()
-	}
-	if err != nil {
+	if err := x.decodeForm(&in); err != nil {
 		return answer{}, err
 	}
 	w, err := x.webhook(x.at["subscription"])
@@ -349,11 +342,7 @@ func retryEvent(x *request) (answer, error) {
 // tryWebhook sends a test to a URL. The status is 0 if there was no answer.
 func tryWebhook(x *request) (answer, error) {
 	var in subscriptionInput
-	err := x.decode(&in)
-	if err == nil {
-		err = in.check()
-	}
-	if err != nil {
+	if err := x.decodeForm(&in); err != nil {
 		return answer{}, err
 	}
 	if in.WebhookURL == "" {

@@ -131,20 +131,17 @@ type policyInput struct {
 	Definition  *string `json:"definition"`
 }
 
-// policyInput reads the body.
+// check refuses texts that are too long, and a name without any.
 //
-// Errors: fault.MalformedRequest, fault.InvalidParameter.
-func (x *request) policyInput() (in policyInput, err error) {
-	if err := x.decode(&in); err != nil {
-		return in, err
-	}
+// Errors: fault.InvalidParameter.
+func (in *policyInput) check() error {
 	switch {
 	case in.Name != nil && (strings.TrimSpace(*in.Name) == "" || len([]rune(*in.Name)) > maxPolicyName):
-		return in, fault.InvalidParameter.New("name must have 1 to %d characters", maxPolicyName)
+		return fault.InvalidParameter.New("name must have 1 to %d characters", maxPolicyName)
 	case in.Description != nil && len(*in.Description) > maxPolicyDescription:
-		return in, fault.InvalidParameter.New("description must have at most %d bytes", maxPolicyDescription)
+		return fault.InvalidParameter.New("description must have at most %d bytes", maxPolicyDescription)
 	}
-	return in, nil
+	return nil
 }
 
 // document returns the document of IAM with the details of a policy.
@@ -167,8 +164,8 @@ func (x *request) document(d vendorpolicy.Details) (string, error) {
 
 // createPolicy makes a managed policy, whose name follows from that of the request, so that a second request with the same name is refused.
 func createPolicy(x *request) (answer, error) {
-	in, err := x.policyInput()
-	if err != nil {
+	var in policyInput
+	if err := x.decodeForm(&in); err != nil {
 		return answer{}, err
 	}
 	if in.Name == nil || in.Definition == nil {
@@ -226,8 +223,8 @@ func getPolicy(x *request) (answer, error) {
 // updatePolicy adds a version to the managed policy, which has all at once and is in force with the next request. IAM keeps five versions:
 // when there is no room, the oldest one goes.
 func updatePolicy(x *request) (answer, error) {
-	in, err := x.policyInput()
-	if err != nil {
+	var in policyInput
+	if err := x.decodeForm(&in); err != nil {
 		return answer{}, err
 	}
 	p, err := x.policy()

@@ -171,11 +171,7 @@ func (x *request) slugs(ids *[]string) ([]string, error) {
 // addRegistry makes an integration, tests it unless the request says otherwise, and shares it last. It goes again if something fails.
 func addRegistry(x *request) (answer, error) {
 	var in registryInput
-	err := x.decode(&in)
-	if err == nil {
-		err = in.check()
-	}
-	if err != nil {
+	if err := x.decodeForm(&in); err != nil {
 		return answer{}, err
 	}
 	create, err := in.integration()

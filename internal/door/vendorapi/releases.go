@@ -85,15 +85,18 @@ func (x *request) releaseOf(r ecrintypes.VendorRelease, channels []ecrintypes.Ve
 	return out
 }
 
-// sequence returns the number of the path.
+// numbered returns the slug of the application and the sequence of the path.
 //
-// Errors: fault.ObjectNotFound.
-func (x *request) sequence() (int64, error) {
-	n, err := strconv.ParseInt(x.at["sequence"], 10, 64)
-	if err != nil || n < 1 {
-		return 0, fault.ObjectNotFound.New("%s is not the sequence of a release", name.Clip(x.at["sequence"]))
+// Errors: fault.ObjectNotFound, and those of Names.SlugOf.
+func (x *request) numbered() (slug string, sequence int64, err error) {
+	if slug, err = x.slug(); err != nil {
+		return "", 0, err
 	}
-	return n, nil
+	sequence, err = strconv.ParseInt(x.at["sequence"], 10, 64)
+	if err != nil || sequence < 1 {
+		return "", 0, fault.ObjectNotFound.New("%s is not the sequence of a release", name.Clip(x.at["sequence"]))
+	}
+	return slug, sequence, nil
 }
 
 // files returns the files of the body.
@@ -129,11 +132,7 @@ func createRelease(x *request) (answer, error) {
 }
 
 func updateRelease(x *request) (answer, error) {
-	slug, err := x.slug()
-	if err != nil {
-		return answer{}, err
-	}
-	sequence, err := x.sequence()
+	slug, sequence, err := x.numbered()
 	if err != nil {
 		return answer{}, err
 	}
@@ -150,11 +149,7 @@ func updateRelease(x *request) (answer, error) {
 }
 
 func getRelease(x *request) (answer, error) {
-	slug, err := x.slug()
-	if err != nil {
-		return answer{}, err
-	}
-	sequence, err := x.sequence()
+	slug, sequence, err := x.numbered()
 	if err != nil {
 		return answer{}, err
 	}
@@ -215,11 +210,7 @@ func promoteRelease(x *request) (answer, error) {
 	if err := x.decode(&in); err != nil {
 		return answer{}, err
 	}
-	slug, err := x.slug()
-	if err != nil {
-		return answer{}, err
-	}
-	sequence, err := x.sequence()
+	slug, sequence, err := x.numbered()
 	if err != nil {
 		return answer{}, err
 	}
@@ -234,11 +225,7 @@ func promoteRelease(x *request) (answer, error) {
 // demoteRelease ends the offer of a version of a channel, whose sequence on the channel the path has, or begins it again.
 func demoteRelease(again bool) func(*request) (answer, error) {
 	return func(x *request) (answer, error) {
-		slug, err := x.slug()
-		if err != nil {
-			return answer{}, err
-		}
-		sequence, err := x.sequence()
+		slug, sequence, err := x.numbered()
 		if err != nil {
 			return answer{}, err
 		}
@@ -257,11 +244,7 @@ func reportCompatibility(x *request) (answer, error) {
 	if err := x.decode(&in); err != nil {
 		return answer{}, err
 	}
-	slug, err := x.slug()
-	if err != nil {
-		return answer{}, err
-	}
-	sequence, err := x.sequence()
+	slug, sequence, err := x.numbered()
 	if err != nil {
 		return answer{}, err
 	}
