@@ -344,6 +344,24 @@ func TestAskingAcrossAccounts(t *testing.T) {
 	if a := s.docker(other, http.MethodGet, path); a.Status != 403 {
 		t.Errorf("another principal of the account: got %s, want 403", a)
 	}
+	var reached []string
+	for in := (ecrintypes.ListRepositoryAccessRequest{RepositoryName: "app", Permission: "PULL", MaxResults: aws.Int32(1)}); ; {
+		body, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out ecrintypes.ListRepositoryAccessResponse
+		s.access(s.key, "ListRepositoryAccess", string(body), &out)
+		for _, one := range out.Access {
+			reached = append(reached, one.Principal)
+		}
+		if in.NextToken = out.NextToken; in.NextToken == "" {
+			break
+		}
+	}
+	if i := slices.Index(reached, "arn:aws:iam::"+otherAccount+":user/eve"); i < 0 || slices.Contains(reached[i+1:], reached[i]) {
+		t.Errorf("who may pull: got %q, want the user of the other account once", reached)
+	}
 	var own ecrintypes.ListAccessRequestsResponse
 	s.access(eve, "ListAccessRequests", `{"own":true}`, &own)
 	if len(own.Requests) != 1 || own.Requests[0].Status != ecrintypes.AccessStatusGRANTED {

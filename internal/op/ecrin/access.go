@@ -66,6 +66,8 @@ type accessAfter struct {
 // that owns the repository. Each is decided as the server decides requests, by the present policies. A principal of another account that
 // only its own account does not allow it is delegated: that account can allow it alone.
 //
+// Users and roles of other accounts that have a grant of access are listed to everyone who may list.
+//
 // Errors: fault.InvalidParameter (the token), fault.RepositoryNotFound.
 func (s *Service) ListRepositoryAccess(ctx context.Context, _ identity.Caller, at Reached, in *ecrintypes.ListRepositoryAccessRequest) (
 	*ecrintypes.ListRepositoryAccessResponse, error) {
@@ -116,7 +118,11 @@ func (l accessList) walk(ctx context.Context, at Reached) error {
 			return err
 		}
 	}
-	accounts, named, err := l.accounts(ctx, at)
+	granted, roots, err := l.granted(ctx, at)
+	if err != nil {
+		return err
+	}
+	accounts, named, err := l.accounts(ctx, at, granted, roots)
 	if err != nil {
 		return err
 	}
@@ -132,6 +138,9 @@ func (l accessList) walk(ctx context.Context, at Reached) error {
 			}
 		}
 		if at.own != (name.Account{}) && a != at.own {
+			if more, err := l.grantees(granted[a]); err != nil || !more {
+				return err
+			}
 			continue
 		}
 		if a == at.ask.Owner.Account() {
@@ -163,9 +172,70 @@ func (l accessList) walk(ctx context.Context, at Reached) error {
 	return nil
 }
 
+// granted returns the users and roles that have a grant of access to the repository, by their accounts and in the order of the list, and
+// the accounts whose root users have one.
+func (l accessList) granted(ctx context.Context, at Reached) (of map[name.Account][]meta.Entity, roots []name.Account, err error) {
+	grants, err := l.s.meta.AccessGrants(ctx, at.ask.Repository.ID)
+	of = map[name.Account][]meta.Entity{}
+	for _, g := range grants {
+		if !l.s.now().Before(g.EndsAt) {
+			continue
+		}
+		if a, err := name.ParseAccount(g.Principal); err == nil {
+			roots = append(roots, a)
+			continue
+		}
+		e, err := l.s.meta.EntityByID(ctx, g.Principal)
+		if errors.Is(err, fault.NoSuchEntity) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if !slices.ContainsFunc(of[e.Account], func(have meta.Entity) bool { return have.ID == e.ID }) {
+			of[e.Account] = append(of[e.Account], e)
+		}
+	}
+	for _, all := range of {
+		slices.SortFunc(all, func(a, b meta.Entity) int { return compareAccess(placeOf(a), placeOf(b)) })
+	}
+	return of, roots, err
+}
+
+// placeOf returns the place of a user or role in the list.
+func placeOf(e meta.Entity) accessAfter {
+	kind := ecrintypes.AccessKindUSER
+	if e.Kind == meta.Role {
+		kind = ecrintypes.AccessKindROLE
+	}
+	return accessAfter{e.Account.String(), kind, e.Name}
+}
+
+func compareAccess(a, b accessAfter) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+}
+
+// grantees lists the users and roles of another account that have a grant.
+func (l accessList) grantees(all []meta.Entity) (more bool, err error) {
+	for _, e := range all {
+		p := placeOf(e)
+		if p.Account == l.after.Account && compareAccess(p, l.after) <= 0 {
+			continue
+		}
+		if more, err := l.add(p, e.ARN()); err != nil || !more {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // accounts returns the accounts to be listed, and for which of them the root user stands.
-func (l accessList) accounts(ctx context.Context, at Reached) (all []name.Account, named map[name.Account]bool, err error) {
+func (l accessList) accounts(ctx context.Context, at Reached, granted map[name.Account][]meta.Entity, roots []name.Account) (
+	all []name.Account, named map[name.Account]bool, err error) {
 	named = map[name.Account]bool{at.ask.Owner.Account(): true}
+	for _, a := range roots {
+		named[a] = true
+	}
 	registry, err := l.s.meta.RegistryPolicy(ctx, at.ask.Repository.Registry)
 	if err != nil && !errors.Is(err, fault.RegistryPolicyNotFound) {
 		return nil, nil, err
@@ -194,7 +264,7 @@ func (l accessList) accounts(ctx context.Context, at Reached) (all []name.Accoun
 		return nil, nil, err
 	}
 	for _, a := range exist {
-		if at.own == (name.Account{}) || a.ID == at.own || named[a.ID] {
+		if at.own == (name.Account{}) || a.ID == at.own || named[a.ID] || len(granted[a.ID]) > 0 {
 			all = append(all, a.ID)
 		}
 	}
