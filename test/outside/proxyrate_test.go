@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
@@ -66,4 +67,44 @@ func TestCustomersDoNotStarveEachOther(t *testing.T) {
 	cancel()
 	close(ended)
 	work.Wait()
+}
+
+// Customers who do not read the layers that are passed on to them take no places of the others, of their vendor or of another one.
+func TestSlowReadersDoNotStarveOthers(t *testing.T) {
+	t.Parallel()
+	s, f, there := behind(t)
+	s.ok(t, "ShareIntegration", ecrintypes.ShareIntegrationRequest{ApplicationSlug: "shop", IntegrationName: "far", Uncached: new(true)}, nil)
+	root := there.Root(t)
+	large, small := ocitest.NewImage(1, 24<<20), ocitest.NewImage(2, 100)
+	root.CreateRepository(t, "slow/app").Push(t, "1", large)
+	root.CreateRepository(t, "quick/app").Push(t, "1", small)
+	path := "proxy/shop/far/slow/app/"
+	layer := "/v2/" + path + "blobs/" + ocitest.SHA256(large.Layers[0])
+	begun := time.Now()
+	for _, label := range []string{"one", "two", "three", "four", "five"} {
+		_, license := s.customer(t, "shop", label, f.Host+"/slow/*")
+		get(t, s.near, license, http.MethodGet, path+"manifests/1").Want(t, 200)
+		for range 8 { // of one customer
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.near.URL+layer, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetBasicAuth("x", license)
+			resp, err := s.near.HTTP.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close() // of which nothing is read
+			if resp.StatusCode != http.StatusOK {
+				t.Fatalf("a layer for the customer %s: got %s", label, resp.Status)
+			}
+		}
+	}
+	_, other := s.customer(t, "shop", "other", f.Host+"/quick/*")
+	for _, of := range []string{"manifests/1", "blobs/" + ocitest.SHA256(small.Layers[0])} {
+		get(t, s.near, other, http.MethodGet, "proxy/shop/far/quick/app/"+of).Want(t, 200)
+	}
+	if took := time.Since(begun); took > 25*time.Second { // a reader is given up after 30 s in which it has read nothing
+		t.Errorf("the pulls of all customers began within %v, want no wait for the readers", took)
+	}
 }

@@ -99,6 +99,52 @@ func (p *places) enter(ctx context.Context, by holder) (leave func(), err error)
 	return leave, nil
 }
 
+// passes limits the layers that are passed on, for as long as their clients read them. The zero value is ready.
+type passes struct {
+	mu        sync.Mutex
+	all       int
+	accounts  map[name.Account]int
+	customers map[holder]int
+}
+
+// The layers that are passed on at the same time, in all and for one account. An account that has fewer than fewPasses still has room
+// beyond maxPasses, and a customer beyond maxPassesOfAccount, up to twice these numbers: slow readers take no room of others.
+const (
+	maxPasses          = 128
+	maxPassesOfAccount = 64
+	fewPasses          = 4
+)
+
+// enter counts a layer of a holder until leave is called.
+//
+// Errors: fault.Unavailable (there are too many).
+func (p *passes) enter(by holder) (leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of, own := p.accounts[by.account], p.customers[by]
+	if p.all >= maxPasses && of >= fewPasses || of >= maxPassesOfAccount && own >= fewPasses ||
+		p.all >= 2*maxPasses || of >= 2*maxPassesOfAccount {
+		return nil, fault.Unavailable.New("too many layers are being passed on from other registries: try again")
+	}
+	if p.accounts == nil {
+		p.accounts, p.customers = map[name.Account]int{}, map[holder]int{}
+	}
+	p.all++
+	p.accounts[by.account]++
+	p.customers[by]++
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.all--
+		if p.accounts[by.account]--; p.accounts[by.account] == 0 {
+			delete(p.accounts, by.account)
+		}
+		if p.customers[by]--; p.customers[by] == 0 {
+			delete(p.customers, by)
+		}
+	}), nil
+}
+
 // maxRemembered is the number of failures, and of fresh tags, that are remembered.
 const maxRemembered = 10_000
 

@@ -149,3 +149,47 @@ func TestMap(t *testing.T) {
 		}
 	}
 }
+
+// Customers and accounts that have layers passed on slowly leave room for those that have few.
+func TestPassesLeaveRoom(t *testing.T) {
+	t.Parallel()
+	var p passes
+	a, b, c := account(t, "111122223333"), account(t, "444455556666"), account(t, "777788889999")
+	var leave []func()
+	take := func(of name.Account, customer string, n int) (got int) {
+		for range n {
+			l, err := p.enter(holder{of, customer})
+			if err == nil {
+				leave, got = append(leave, l), got+1
+			} else if !errors.Is(err, fault.Unavailable) {
+				t.Fatal(err)
+			}
+		}
+		return got
+	}
+	expect := func(what string, got, want int) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: got %d, want %d", what, got, want)
+		}
+	}
+	expect("one customer", take(a, "greedy", 1000), maxPassesOfAccount)
+	expect("another customer of the account", take(a, "other", 1000), fewPasses)
+	expect("another account", take(b, "", 1000), maxPasses-maxPassesOfAccount-fewPasses)
+	expect("an account when all are taken", take(c, "", 1000), fewPasses)
+	for i := range 500 {
+		take(a, fmt.Sprint("many ", i), 1)
+		take(account(t, fmt.Sprintf("%012d", i+1)), "", 1)
+	}
+	expect("all", p.all, 2*maxPasses)
+	if of := p.accounts[a]; of > 2*maxPassesOfAccount {
+		t.Errorf("the account has %d, want at most %d", of, 2*maxPassesOfAccount)
+	}
+	for _, l := range leave {
+		l()
+		l() // a second time changes nothing
+	}
+	if p.all != 0 || len(p.accounts) != 0 || len(p.customers) != 0 {
+		t.Errorf("after all have left: got %d, %v, %v", p.all, p.accounts, p.customers)
+	}
+}

@@ -134,7 +134,8 @@ func (l *Layer) Open(ctx context.Context) (*Reader, error) {
 }
 
 // Pass opens the layer at the other registry, to be passed on without being stored. The reader verifies digest and size at its end, as
-// upstream.Blob does; close frees what it takes.
+// upstream.Blob does; close frees what it takes. From the first byte on that is no place of requests to other registries, since the client
+// may read slowly.
 //
 // Errors: those of Open.
 func (l *Layer) Pass(ctx context.Context) (r io.Reader, closing func(), err error) {
@@ -142,15 +143,21 @@ func (l *Layer) Pass(ctx context.Context) (r io.Reader, closing func(), err erro
 	if err := s.refused.of(s.now(), l.key(), l.o.limitKey()); err != nil {
 		return nil, nil, l.failed(err)
 	}
-	leave, err := s.places.enter(ctx, l.q.holder())
+	leave, err := s.passes.enter(l.q.holder())
 	if err != nil {
+		return nil, nil, err
+	}
+	opened, err := s.places.enter(ctx, l.q.holder())
+	if err != nil {
+		leave()
 		return nil, nil, err
 	}
 	var body *upstream.Blob
 	err = s.with(ctx, l.o, func(remote *upstream.Registry, o origin) (err error) {
-		body, err = remote.Blob(ctx, o.repo, l.Digest, upstream.BlobOptions{Size: l.Size})
+		body, err = remote.Blob(ctx, o.repo, l.Digest, upstream.BlobOptions{Size: l.Size, Unplaced: true})
 		return err
 	})
+	opened()
 	if err != nil {
 		leave()
 		if ctx.Err() == nil {

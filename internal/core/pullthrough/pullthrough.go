@@ -103,6 +103,7 @@ type Service struct {
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
 	places   places
+	passes   passes
 	images   singleflight.Group
 	layers   layers
 	refused  failures

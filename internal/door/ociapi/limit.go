@@ -11,8 +11,8 @@ import (
 // buffers and an open file. All sessions of a role are one principal.
 const maxUploadsPerPrincipal = 256
 
-// maxPassesPerCustomer is the maximum number of layers that are passed on to one customer at the same time without being stored. Each takes
-// a place among the requests to other registries for as long as the customer reads.
+// maxPassesPerCustomer is the maximum number of layers that are passed on to one customer at the same time without being stored. Each has
+// a connection to the other registry for as long as the customer reads.
 const maxPassesPerCustomer = 8
 
 // Manifests of more than maxSmallManifest bytes need a place while they are read from the database.

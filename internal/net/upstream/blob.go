@@ -31,6 +31,10 @@ type BlobOptions struct {
 
 	// CallerVerifies says that the caller compares the digest, which the reader then does not: the bytes are hashed once.
 	CallerVerifies bool
+
+	// Unplaced says that the content, once it is being received, takes no place of Limits.PerHost: the caller gives it to a client that
+	// may read slowly, and limits such readers itself.
+	Unplaced bool
 }
 
 // Blob reads the content of a blob. It is not safe for concurrent use.
@@ -44,6 +48,7 @@ type Blob struct {
 	size   int64 // -1 if it is not known
 	offset int64
 	err    error
+	placed bool // the body has its place until it is closed
 
 	resumes, inTurn int
 	resumed         int64 // offset at the last resume
@@ -51,14 +56,15 @@ type Blob struct {
 
 // Blob opens a blob. The reader reads every byte from Offset on and verifies size and digest at the end: it returns
 // io.EOF only if they are right. Thus content is to be used only after io.EOF. If the connection breaks or stalls, the
-// reader continues with another request. It must be closed; until then it takes one of Limits.PerHost places.
+// reader continues with another request. It must be closed; until then it takes one of Limits.PerHost places, unless it is Unplaced.
 //
 // Errors, also of Read: an [Error], or that of ctx.
 func (r *Registry) Blob(ctx context.Context, repo string, d name.Digest, o BlobOptions) (*Blob, error) {
 	if o.Offset < 0 || o.Size < 0 || o.Size > 0 && o.Offset > o.Size || d == (name.Digest{}) {
 		return nil, invalid("the digest, size or offset of the blob is not valid")
 	}
-	b := &Blob{ctx: ctx, r: r, repo: repo, digest: d, size: -1, offset: o.Offset, resumed: o.Offset, hash: o.Prefix}
+	b := &Blob{ctx: ctx, r: r, repo: repo, digest: d, size: -1, offset: o.Offset, resumed: o.Offset, hash: o.Prefix,
+		placed: !o.Unplaced}
 	if o.Size > 0 {
 		b.size = o.Size
 	}
@@ -94,6 +100,9 @@ func (b *Blob) open() error {
 	if err := b.check(resp); err != nil {
 		_ = resp.Body.Close() // the error of the response is returned
 		return err
+	}
+	if body, ok := resp.Body.(*placed); ok && !b.placed {
+		body.release()
 	}
 	b.body = resp.Body
 	return nil

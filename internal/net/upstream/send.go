@@ -110,7 +110,7 @@ func joined(one, other func()) func() {
 	}
 }
 
-// placed is a body whose request has a place until it is closed.
+// placed is a body whose request has a place until it is closed. release may be called before.
 type placed struct {
 	io.ReadCloser
 	release func()
