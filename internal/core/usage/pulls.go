@@ -70,6 +70,9 @@ const (
 	PullAuth     PullAction = "AUTH"  // a login that is refused
 )
 
+// Incomplete is the Code of an answer that ended before its end: the client has left, or the external registry.
+const Incomplete = "INCOMPLETE"
+
 // Pull is a request of a customer, or a refused one without a valid licence, about an image or a chart. It has no password. Doors fill it
 // in, and what its answer was is added when it has ended.
 type Pull struct {

@@ -12,9 +12,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// incomplete is the code, in the pull log, of an answer that ended before its end: the client has left, or the other registry.
-const incomplete = "INCOMPLETE"
-
 // notePull sets what the pull log has of a request: of each about an image or a chart that a customer makes, and of one without a valid
 // licence that is refused. aborted says that the answer ended before its end. Requests of other callers have no line.
 func (a *API) notePull(q *request, aborted bool) {
@@ -60,7 +57,7 @@ func (a *API) notePull(q *request, aborted bool) {
 	if err := q.ev.Err; err != nil {
 		e := web.FaultOf(err)
 		if p.Code = a.formOf(q.r.Method, e.Code).code; aborted || e.Code == fault.RequestTimeout {
-			p.Code = incomplete
+			p.Code = usage.Incomplete
 		}
 	}
 	q.ev.Pull = p

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
@@ -30,6 +31,7 @@ type Event struct {
 	Door      string      // the API of the request: oci, ecr, sts, iam, ecrin or ops
 	Operation string      // name of the operation in the specification or the API
 	Pull      *usage.Pull // what the pull log of a vendor has of the request; nil for none
+	Cut       bool        // the answer ended before the length that its header announces; set when the request has ended
 
 	conn *connection // nil without Connections
 }
@@ -138,6 +140,8 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, start time.Ti
 	if status == 0 {
 		status = http.StatusOK
 	}
+	length, err := strconv.ParseInt(rec.Header().Get("Content-Length"), 10, 64)
+	ev.Cut = err == nil && rec.sent < length && r.Method != http.MethodHead
 	s.metrics.observe(ev, status, took, rec.sent)
 	if s.ended != nil {
 		s.ended(ev, status, rec.sent)

@@ -74,7 +74,11 @@ func (a *App) notePull(ev *web.Event, status int, sent int64) {
 	if cause, ok := errors.AsType[*upstream.Error](ev.Err); ok {
 		e.UpstreamStatus, e.UpstreamCode = cause.Status, cause.Code
 	}
-	a.usage.Pulled(*ev.Pull, e)
+	p := *ev.Pull
+	if ev.Cut && p.Code == "" {
+		p.Code = usage.Incomplete
+	}
+	a.usage.Pulled(p, e)
 }
 
 // countStored counts the bytes of a blob that a repository did not hold.

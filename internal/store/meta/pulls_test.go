@@ -240,6 +240,11 @@ func TestPullDenials(t *testing.T) {
 		if n != 23 {
 			fx.Errorf("got %d deleted rows, want those of the hour before", n)
 		}
+		for i := range 19 {
+			deny("big", fmt.Sprint("r.test/", i))
+		}
+		deny("big", "r.test/a")
+		check("an image again when the customer has as many as have events", 24+19)
 	})
 }
 
