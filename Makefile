@@ -14,7 +14,7 @@ SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(bu
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app
 
-.PHONY: build demo demo-vendor demo-release image packages check test fast servers postgres clients identity kubernetes slow bench nightly fuzz mutate generate
+.PHONY: build demo demo-vendor demo-release image packages check test fast servers postgres clients identity kubernetes slow bench screenshots nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -67,7 +67,7 @@ postgres: ## run the tests with PostgreSQL servers, which they start; installs P
 
 clients: ## run real clients with the real program; installs missing clients on Debian
 	tools/clients/install
-	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients ./test/deploy ./test/deliver/bundle
+	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients ./test/deploy ./test/deliver/bundle ./test/console
 	tools/elapsed 'builds by buildah' $(GO) test -count=1 -timeout 10m ./internal/main/cli -run 'TestR7Build|TestReleaseWalkthrough'
 
 identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing clients on Debian
@@ -103,6 +103,9 @@ fuzz:
 	@set -e; for pkg in $$($(GO) list $(ALL)); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+screenshots: ## write pictures of the pages of the console to dist/screenshots
+	ECRIN_SCREENSHOTS=$(CURDIR)/$(DIST)/screenshots $(GO) test -count=1 ./test/console
 
 nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a collection against those of clients, 200 kills, a week of pull secrets
 	$(MAKE) fuzz
