@@ -76,8 +76,8 @@ func (s *Store) PutInstance(ctx context.Context, i Instance, tell func(Sighted) 
 		}
 		if count >= MaxInstances {
 			is = Sighted{} // ids without end are no news
-			if _, err := t.exec(`DELETE FROM instances WHERE customer = $1 AND id = (SELECT id FROM instances WHERE customer = $1
-				ORDER BY last_seen, id LIMIT 1)`, i.Customer); err != nil { // several can have the same time
+			if _, err := t.exec(`DELETE FROM instances WHERE customer = $1 AND id = (SELECT MIN(id) FROM instances WHERE customer = $1
+				AND last_seen = (SELECT MIN(last_seen) FROM instances WHERE customer = $1))`, i.Customer); err != nil { // several can have the same time
 				return err
 			}
 		}
