@@ -27,7 +27,6 @@ type browser struct {
 	ctx context.Context
 
 	elsewhere []string // requests to others than the server
-	failures  []string // of scripts, and of what the content policy refuses
 }
 
 const patience = 20 * time.Second
@@ -63,6 +62,11 @@ func newBrowser(t *testing.T, s *apptest.Server) *browser {
 			if u := ev.Request.URL; !strings.HasPrefix(u, s.URL) && !strings.HasPrefix(u, "data:") && u != "about:blank" {
 				b.elsewhere = append(b.elsewhere, u)
 			}
+		}
+	})
+	t.Cleanup(func() {
+		if len(b.elsewhere) > 0 {
+			t.Errorf("pages ask others than the server: %q", b.elsewhere)
 		}
 	})
 	if err := chromedp.Run(ctx, network.Enable()); err != nil {
@@ -158,14 +162,6 @@ func (b *browser) see(texts ...string) {
 	b.t.Helper()
 	for _, text := range texts {
 		b.until("looking for "+text, fmt.Sprintf(`document.body.innerText.replace(/\s+/g, " ").includes(%q)`, text))
-	}
-}
-
-// miss fails if the page shows a text.
-func (b *browser) miss(text string) {
-	b.t.Helper()
-	if strings.Contains(strings.Join(strings.Fields(b.text()), " "), text) {
-		b.t.Errorf("the page shows %q:\n%s", text, b.text())
 	}
 }
 

@@ -226,7 +226,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("RefuseAccessRequest", guard.ForPolicies, ecrin.OnDecided, (*ecrin.Service).RefuseAccessRequest),
 	own(ecrinOp("WithdrawAccessRequest", guard.ForPolicies, ecrin.OnWithdrawn, (*ecrin.Service).WithdrawAccessRequest)),
 	ecrinOp("RevokeAccess", guard.ForPolicies, ecrin.OnDecided, (*ecrin.Service).RevokeAccess),
-	as("ecr:BatchGetImage", ecrinOp("ReadImage", guard.ForPolicies, ecrin.OnRead, (*ecrin.Service).ReadImage)),
+	ecrinOp("ReadImage", guard.ForPolicies, ecrin.OnRead, (*ecrin.Service).ReadImage),
 	ecrinOp("PinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).PinImage),
 	ecrinOp("UnpinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).UnpinImage),
 	ecrinOp("ListPinnedImages", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListPinnedImages),
@@ -371,12 +371,6 @@ func long(r row) row {
 // own returns the row as that of an operation that every caller can do about itself, without a permission.
 func own(r row) row {
 	r.op.action = ""
-	return r
-}
-
-// as returns the row with an action of another operation, which does what this one does.
-func as(action string, r row) row {
-	r.op.action = action
 	return r
 }
 

@@ -29,7 +29,8 @@ type ReadableImage struct {
 // AnswerBytes returns how many bytes of stored content the answer can have.
 func (r ReadableImage) AnswerBytes() int64 { return r.head.Size + maxReadConfig }
 
-// OnRead resolves the image that a request reads, by its tag or digest. Its config is read for callers that may read layers.
+// OnRead resolves the image that a request reads, by its tag or digest: for callers that may pull it too. Its config is read for those
+// that may read layers.
 func OnRead(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ReadImageRequest) (t guard.Target[ReadableImage],
 	err error) {
 	of, err := OnPinned(s, ctx, req, in)
@@ -37,6 +38,12 @@ func OnRead(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.R
 		return t, err
 	}
 	t = guard.Target[ReadableImage]{Value: ReadableImage{Repository: of.Value.Repository}, Asks: of.Asks, Absent: of.Absent}
+	layers := t.Asks[0]
+	if req.By.Kind != identity.Operator { // who has all actions of ecrin and none of ECR
+		pull := t.Asks[0]
+		pull.Action = "ecr:BatchGetImage"
+		t.Asks = append(t.Asks, pull)
+	}
 	if t.Absent != nil {
 		return t, nil
 	}
@@ -48,7 +55,6 @@ func OnRead(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.R
 	if err != nil {
 		return t, err
 	}
-	layers := t.Asks[0]
 	layers.Action = "ecr:GetDownloadUrlForLayer"
 	t.Value.config, err = s.guard.Allowed(ctx, req.By, req.From, layers)
 	return t, err

@@ -77,7 +77,7 @@ func (s *Store) PutInstance(ctx context.Context, i Instance, tell func(Sighted) 
 		if count >= MaxInstances {
 			is = Sighted{} // ids without end are no news
 			if _, err := t.exec(`DELETE FROM instances WHERE customer = $1 AND id = (SELECT MIN(id) FROM instances WHERE customer = $1
-				AND last_seen = (SELECT MIN(last_seen) FROM instances WHERE customer = $1))`, i.Customer); err != nil { // several can have the same time
+				AND last_seen = (SELECT MIN(last_seen) FROM instances WHERE customer = $1))`, i.Customer); err != nil { // times can be equal
 				return err
 			}
 		}
