@@ -118,6 +118,8 @@ func (o *row) match(path string) (at map[string]string, ok bool) {
 				return nil, false
 			}
 			continue
+		case part == "{account}" && (len(got[0]) != 12 || strings.Trim(got[0], "0123456789") != ""):
+			return nil, false // a word such as denied is no account
 		case strings.HasPrefix(part, "{"):
 			if at[strings.Trim(part, "{}")] = got[0]; got[0] == "" {
 				return nil, false

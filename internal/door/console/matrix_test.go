@@ -49,6 +49,9 @@ func TestRowsAndCredentials(t *testing.T) {
 			t.Errorf("GET %s by another account: got %d\n%s", path, g.status, g.body)
 		}
 	}
+	if g := nobody.get("/console/denied/x"); strings.Contains(g.body, "There is no such page") {
+		t.Error("the address of a denied request is taken for that of a registry")
+	}
 	if g := nobody.get(base + "/repositories"); strings.Contains(g.body, "canary") {
 		t.Error("another account sees the repositories")
 	}
