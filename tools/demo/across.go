@@ -22,6 +22,7 @@ const (
 	otherUser    = "deployer"
 	pullPolicy   = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
 	denial       = "because no resource-based policy allows the ecr:BatchGetImage action" // ECR's words
+	invitation   = "; ask the owner for it: ecrin access request pull:"                    // follows them, before the repository
 
 	// keysQuery formats the response to create-access-key for `export`.
 	keysQuery = `"AccessKey.join('', ['AWS_ACCESS_KEY_ID=', AccessKeyId, ' AWS_SECRET_ACCESS_KEY=', SecretAccessKey])"`
@@ -108,8 +109,8 @@ func (v *visitor) refused(ctx context.Context) error {
 	}
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) || answer.StatusCode != http.StatusForbidden || len(answer.Errors) != 1 ||
-		answer.Errors[0].Code != errcode.ErrorCodeDenied || !strings.HasSuffix(answer.Errors[0].Message, denial) {
-		return differs("the response", "403 DENIED … "+denial, err)
+		answer.Errors[0].Code != errcode.ErrorCodeDenied || !strings.Contains(answer.Errors[0].Message, denial+invitation) {
+		return differs("the response", "403 DENIED … "+denial+invitation, err)
 	}
 	v.out.note("Error response from daemon: pull access denied for %s, repository does not exist or may require 'docker login': denied: %s",
 		v.uri, answer.Errors[0].Message)

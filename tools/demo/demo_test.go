@@ -151,7 +151,8 @@ func TestDemo(t *testing.T) {
 				" account create 111122223333 --data ",
 				"aws iam attach-user-policy --user-name deployer --policy-arn arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly\n",
 				"docker pull 127.0.0.1:",
-				"denied: User: … is not authorized because no resource-based policy allows the ecr:BatchGetImage action\n",
+				"denied: User: … is not authorized because no resource-based policy allows the ecr:BatchGetImage action; ask the owner for it: " +
+					"ecrin access request pull:000000000000/us-east-1/demo/ecrin\n",
 				" explain --as arn:aws:iam::111122223333:user/deployer --action ecr:BatchGetImage --on demo/ecrin:stable --data ",
 				" policy grant pull demo/ecrin --to arn:aws:iam::111122223333:user/deployer --apply --data ",
 			} {

@@ -159,7 +159,7 @@ func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	password, guest := strings.CutSuffix(password, guestSuffix)
 	if user == "AWS" && password == standinPassword && guest && !s.mayPull() {
 		w.WriteHeader(http.StatusForbidden)
-		reason := denial
+		reason := denial + invitation + "000000000000/us-east-1/" + repository
 		if s.fault == faultReason {
 			reason = "because it is Monday"
 		}
