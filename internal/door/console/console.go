@@ -91,9 +91,6 @@ type row struct {
 	open         bool // needs no session
 }
 
-// rows are all requests that are served. What a row may do is decided by its operations.
-var rows = append(frameRows, pageRows...)
-
 // match returns the parts of a path that the row names, and whether the path is its.
 func (o *row) match(path string) (at map[string]string, ok bool) {
 	want, got := strings.Split(o.path, "/"), strings.Split(path, "/")

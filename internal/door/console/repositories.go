@@ -40,16 +40,6 @@ func (x *request) openRegistry() error {
 	return x.redirect(Path + "/" + account.String() + "/" + region.String() + "/repositories")
 }
 
-// sides returns the links of the side.
-func sides(v *view) []side {
-	base, iam := v.Base()+"/", v.IAM()+"/"
-	at := func(section, text, to string) link { return link{Text: text, To: to, Here: v.Section == section} }
-	return []side{
-		{"Registry", []link{at("repositories", "Repositories", base+"repositories")}},
-		{"Access", []link{at("denied", "Denied requests", iam+"denied"), at("simulate", "Simulator", iam+"simulate")}},
-	}
-}
-
 // sortKey is an order of a list.
 type sortKey struct {
 	Key, Text string // in the address, and as the head of the column

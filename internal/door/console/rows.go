@@ -1,0 +1,32 @@
+package console
+
+import "slices"
+
+// rows are all requests that are served. What a row may do is decided by its operations.
+var rows = slices.Concat(frameRows, pageRows, identityRows, deliveryRows, vendorRows, operationRows)
+
+// Rows and links of pages that are not of a repository: each list in the file of its pages.
+var identityRows, deliveryRows, vendorRows, operationRows []row
+
+// linker makes a link of the side: here if the page is of its section.
+type linker func(section, text, to string) link
+
+// sides returns the groups of the side, in the order of the work.
+func sides(v *view) []side {
+	at := func(section, text, to string) link { return link{Text: text, To: to, Here: v.Section == section} }
+	base, iam := v.Base()+"/", v.IAM()+"/"
+	groups := []side{
+		{"Registry", slices.Concat([]link{at("repositories", "Repositories", base+"repositories")}, registryLinks(at, base))},
+		{"Access", slices.Concat([]link{at("denied", "Denied requests", iam+"denied"), at("simulate", "Simulator", iam+"simulate")},
+			identityLinks(at, iam))},
+		{"Delivery", slices.Concat(deliveryLinks(at, base), vendorLinks(at, base))},
+		{"Operation", operationLinks(at, base)},
+	}
+	return slices.DeleteFunc(groups, func(s side) bool { return len(s.Links) == 0 })
+}
+
+func registryLinks(linker, string) []link  { return nil }
+func identityLinks(linker, string) []link  { return nil }
+func deliveryLinks(linker, string) []link  { return nil }
+func vendorLinks(linker, string) []link    { return nil }
+func operationLinks(linker, string) []link { return nil }
