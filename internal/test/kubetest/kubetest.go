@@ -33,6 +33,7 @@ type Options struct {
 	// Kubelet returns further flags of the kubelet. It is called when the rest of the cluster runs; nil means none.
 	Kubelet func(*Cluster) []string
 	Images  [][]byte // further images of the node, archives too
+	Network bool     // pods have a network of their own, which leads nowhere: the node is ready, and pods need not that of the host
 	Image   []byte   // of the sandboxes of the pods, an archive as docker load takes it; required with Node: see Archive
 }
 
@@ -108,6 +109,9 @@ func Start(t testing.TB, o Options) *Cluster {
 		}
 		for i, image := range o.Images {
 			c.write(fmt.Sprintf("image-%d.tar", i), string(image))
+		}
+		if o.Network {
+			c.network()
 		}
 		c.node(o.Image, flags)
 	}

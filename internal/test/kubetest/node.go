@@ -88,6 +88,26 @@ evictionHard: {imagefs.available: "0%%", memory.available: "1Mi", nodefs.availab
 	})
 }
 
+// plugin is a network plugin that says that a pod has an address, and makes nothing. Source: CNI specification 0.4.0.
+const plugin = `#!/bin/sh
+case "$CNI_COMMAND" in
+ADD) echo "{\"cniVersion\":\"0.4.0\",\"interfaces\":[{\"name\":\"$CNI_IFNAME\",\"sandbox\":\"$CNI_NETNS\"}],` +
+	`\"ips\":[{\"version\":\"4\",\"interface\":0,\"address\":\"10.99.0.2/16\"}]}" ;;
+VERSION) echo '{"cniVersion":"0.4.0","supportedVersions":["0.3.1","0.4.0"]}' ;;
+esac
+`
+
+// network writes the network plugin of the node. containerd also calls one for the loopback device.
+func (c *Cluster) network() {
+	c.t.Helper()
+	c.write("cni/10-test.conflist", `{"cniVersion":"0.4.0","name":"test","plugins":[{"type":"plain"}]}`)
+	for _, label := range []string{"plain", "loopback"} {
+		if err := os.Chmod(c.write("cni/"+label, plugin), 0o700); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
 // Busybox returns an image that has the static busybox of this machine as /bin/busybox, and runs `busybox sleep`.
 func Busybox() (ocitest.Image, error) {
 	path, err := exec.LookPath("busybox")
