@@ -487,6 +487,55 @@ func TestInstallerRows(t *testing.T) {
 		}
 		fx.expectStarted(fx.publicImage.Digest, fx.public+"/nginx", 2)
 	})
+	row("P15", func(t *testing.T) { acrossTheGap(t, fx) })
+}
+
+// acrossTheGap installs another application from an airgap bundle when the vendor is not there any more: the containers run from the
+// registry of the customer, with the digest that the vendor has.
+func acrossTheGap(t *testing.T, fx *fixture) {
+	t.Helper()
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), binary, args...)
+		cmd.Env = append(os.Environ(), "HOME="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			pods, _ := fx.TryKubectl(fx.Kubeconfig, "", "describe", "pods", "-n", "gap")
+			t.Fatalf("ecrin %s: %v\n%s\n%s", strings.Join(args, " "), err, out, pods)
+		}
+		return string(out)
+	}
+	fx.do("CreateApplication", &ecrintypes.CreateApplicationRequest{ApplicationName: "Gap"}, new(ecrintypes.VendorApplicationResponse))
+	fx.do("CreateRelease", &ecrintypes.CreateReleaseRequest{ApplicationSlug: "gap", Files: []ecrintypes.ReleaseFile{{Path: "web.yaml",
+		Content: fmt.Sprintf(deployment, fx.licenseProxy+"/demo-apps/nginx:latest", "")}}}, new(ecrintypes.ReleaseResponse))
+	fx.do("PromoteRelease", &ecrintypes.PromoteReleaseRequest{ApplicationSlug: "gap", Sequence: 1, ChannelIds: []string{"unstable"},
+		VersionLabel: "1.0"}, new(ecrintypes.PromoteReleaseResponse))
+	var c ecrintypes.CreateCustomerResponse
+	fx.do("CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "gap", CustomerName: "Far",
+		Features: []ecrintypes.CustomerFeature{ecrintypes.CustomerFeatureAirgap}}, &c)
+	var l ecrintypes.GetLicenseResponse
+	fx.do("GetLicense", &ecrintypes.GetLicenseRequest{ApplicationSlug: "gap", CustomerId: c.Customer.CustomerId}, &l)
+	fx.write(at("license.yaml"), l.License)
+	run("release", "airgap", "gap", "unstable", "--data", fx.vendor.Dir, "--output", at("gap.airgap"))
+	fx.vendor.Stop(t)
+
+	own := apptest.Start(t, apptest.Options{})
+	own.Root(t).CreateRepository(t, "gap/demo-apps/nginx")
+	fx.write(at("password"), own.Root(t).Password(t))
+	out := run("install", at("license.yaml"), "--key", fx.key, "--airgap", at("gap.airgap"), "--registry", own.Running.URL+"/gap",
+		"--username", "AWS", "--password-file", at("password"), "--kubeconfig", fx.Kubeconfig, "--namespace", "gap", "--dir", at("app"),
+		"--wait", "2m")
+	if !strings.Contains(out, "the version 1.0 is deployed") {
+		t.Errorf("ecrin install says\n%s", out)
+	}
+	image := strings.TrimPrefix(own.Running.URL, "http://") + "/gap/demo-apps/nginx:latest"
+	got := fx.Kubectl("get", "pods", "-n", "gap", "-o",
+		"jsonpath={range .items[*]}{.status.containerStatuses[0].state.running.startedAt} {.spec.containers[0].image} {.status.containerStatuses[0].imageID}{end}")
+	if f := strings.Fields(got); len(f) != 3 || f[1] != image || !strings.HasSuffix(f[2], "@"+fx.ownImage.Digest) {
+		t.Errorf("the containers are %q, want one of %s with the digest %s", got, image, fx.ownImage.Digest)
+	}
 }
 
 // chart returns the files of a chart with hooks, a definition of a kind and an object of it, in a namespace of its own.
