@@ -60,6 +60,8 @@ type Settings struct {
 	KnownHosts  string   `json:"knownHosts,omitempty"`  // of GIT by ssh: the keys of the host, in the form of known_hosts
 	Username    string   `json:"username,omitempty"`    // of OCI, GIT and ISSUES; "" for anonymous, or for a token alone
 	TokenHosts  []string `json:"tokenHosts,omitempty"`  // of OCI: hosts that may issue tokens, beside Host
+
+	SecretSetAt time.Time `json:"secretSetAt,omitzero"` // when the key, password or token was set; zero for none, and if it is not known
 }
 
 // providers are what tools of vendors call the registries of a kind.

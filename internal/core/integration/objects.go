@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -25,6 +26,8 @@ type Cloud struct {
 	AccessKeyID string `json:"accessKeyId"`          // of who assumes the role
 	RoleARN     string `json:"roleArn,omitempty"`    // or the name of one of the owner's account; "" for none: the owner is used
 	ExternalID  string `json:"externalId,omitempty"` // for the role
+
+	SecretSetAt time.Time `json:"secretSetAt,omitzero"` // when the key was set; zero if that is not known
 }
 
 // Runtime are the settings of a runtime: where applications run that use integrations.

@@ -127,19 +127,20 @@ type ChannelResponse struct {
 
 // CloudIntegration is a part of requests or answers.
 type CloudIntegration struct {
-	CloudName      string        `json:"cloudName"` // required, 1 to 64 characters
-	Arn            string        `json:"arn"`       // required
-	AccountId      string        `json:"accountId"` // required
-	Region         string        `json:"region"`    // required
-	StsEndpoint    string        `json:"stsEndpoint,omitzero"`
-	AwsAccessKeyId string        `json:"awsAccessKeyId"` // required
-	RoleArn        string        `json:"roleArn,omitzero"`
-	ExternalId     string        `json:"externalId,omitzero"`
-	CreatedAt      awswire.Time  `json:"createdAt"` // required
-	UpdatedAt      awswire.Time  `json:"updatedAt"` // required
-	CreatedBy      string        `json:"createdBy,omitzero"`
-	LastTestedAt   *awswire.Time `json:"lastTestedAt,omitzero"`
-	LastError      string        `json:"lastError,omitzero"`
+	CloudName        string        `json:"cloudName"` // required, 1 to 64 characters
+	Arn              string        `json:"arn"`       // required
+	AccountId        string        `json:"accountId"` // required
+	Region           string        `json:"region"`    // required
+	StsEndpoint      string        `json:"stsEndpoint,omitzero"`
+	AwsAccessKeyId   string        `json:"awsAccessKeyId"` // required
+	RoleArn          string        `json:"roleArn,omitzero"`
+	ExternalId       string        `json:"externalId,omitzero"`
+	CreatedAt        awswire.Time  `json:"createdAt"` // required
+	UpdatedAt        awswire.Time  `json:"updatedAt"` // required
+	CreatedBy        string        `json:"createdBy,omitzero"`
+	CredentialsSetAt *awswire.Time `json:"credentialsSetAt,omitzero"`
+	LastTestedAt     *awswire.Time `json:"lastTestedAt,omitzero"`
+	LastError        string        `json:"lastError,omitzero"`
 }
 
 // CloudIntegrationRequest is the request of TestCloudIntegration.
@@ -155,18 +156,19 @@ type CloudIntegrationResponse struct {
 
 // Cluster is a part of requests or answers.
 type Cluster struct {
-	ClusterName        string       `json:"clusterName"`        // required, 1 to 128 characters
-	Arn                string       `json:"arn"`                // required
-	AccountId          string       `json:"accountId"`          // required
-	Region             string       `json:"region"`             // required
-	Principal          string       `json:"principal"`          // required
-	PrincipalAccountId string       `json:"principalAccountId"` // required
-	CloudName          string       `json:"cloudName,omitzero"`
-	Issuer             string       `json:"issuer,omitzero"`
-	State              ClusterState `json:"state"`     // required
-	CreatedAt          awswire.Time `json:"createdAt"` // required
-	UpdatedAt          awswire.Time `json:"updatedAt"` // required
-	CreatedBy          string       `json:"createdBy,omitzero"`
+	ClusterName        string        `json:"clusterName"`        // required, 1 to 128 characters
+	Arn                string        `json:"arn"`                // required
+	AccountId          string        `json:"accountId"`          // required
+	Region             string        `json:"region"`             // required
+	Principal          string        `json:"principal"`          // required
+	PrincipalAccountId string        `json:"principalAccountId"` // required
+	CloudName          string        `json:"cloudName,omitzero"`
+	Issuer             string        `json:"issuer,omitzero"`
+	State              ClusterState  `json:"state"`     // required
+	CreatedAt          awswire.Time  `json:"createdAt"` // required
+	UpdatedAt          awswire.Time  `json:"updatedAt"` // required
+	LastSeenAt         *awswire.Time `json:"lastSeenAt,omitzero"`
+	CreatedBy          string        `json:"createdBy,omitzero"`
 }
 
 // ClusterRequest is the request of DeleteCluster.
@@ -1108,6 +1110,7 @@ type Integration struct {
 	CreatedAt        awswire.Time       `json:"createdAt"` // required
 	UpdatedAt        awswire.Time       `json:"updatedAt"` // required
 	CreatedBy        string             `json:"createdBy,omitzero"`
+	CredentialsSetAt *awswire.Time      `json:"credentialsSetAt,omitzero"`
 	LastTestedAt     *awswire.Time      `json:"lastTestedAt,omitzero"`
 	LastError        string             `json:"lastError,omitzero"`
 	SyncStatus       SyncStatus         `json:"syncStatus,omitzero"`

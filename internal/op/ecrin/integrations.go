@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -102,7 +104,7 @@ func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
 		Provider: s.Provider, AuthType: ecrintypes.RegistryAuthType(s.AuthType), Url: s.URL, Username: s.Username,
 		KnownHosts: s.KnownHosts, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
 		CreatedAt: *awswire.At(i.CreatedAt), UpdatedAt: *awswire.At(i.UpdatedAt), CreatedBy: i.CreatedBy, LastTestedAt: awswire.At(i.TestedAt),
-		LastError: i.Error,
+		LastError: i.Error, CredentialsSetAt: awswire.At(s.SecretSetAt),
 	}
 	if len(i.Scope) == 0 { // the model has no empty list
 		out.Runtimes = nil
@@ -155,7 +157,7 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 			SecondRole: in.SecondRoleArn, SecondID: in.SecondExternalId, Cloud: in.CloudName,
 			WebIdentity: in.WebIdentity != nil && *in.WebIdentity, Provider: string(in.Provider), URL: in.Url,
 			Username: in.Username, KnownHosts: in.KnownHosts, TokenHosts: in.TokenHosts, AuthType: string(in.AuthType),
-			Unchecked: yes(in.Unchecked)},
+			Unchecked: yes(in.Unchecked), SecretSetAt: s.setNow(in.AwsSecretAccessKey, in.Password, in.PrivateKey)},
 		Secrets: integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken, Password: in.Password,
 			Key: in.PrivateKey},
 	}))
@@ -177,8 +179,10 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 	}
 	if fresh {
 		secrets = integration.Secrets{}
+		settings.SecretSetAt = s.setNow(in.AwsSecretAccessKey, in.Password, in.PrivateKey)
 	} else if secrets != (integration.Secrets{}) && leadsElsewhere(settings, in) {
-		return nil, integration.Bad("password", "must be given again together with another registryHost, url, known host or token host, which would get the stored one")
+		return nil, integration.Bad("password",
+			"must be given again together with another registryHost, url, known host or token host, which would get the stored one")
 	}
 	remove(in.Remove, &i, &settings)
 	resource(&settings, &secrets, in)
@@ -219,6 +223,14 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 	return integrationResponse(s.remotes.Update(ctx, i, settings, secrets))
 }
 
+// setNow returns the time at which secrets are set: now, or zero if all are absent.
+func (s *Service) setNow(secrets ...string) time.Time {
+	if strings.Join(secrets, "") == "" {
+		return time.Time{}
+	}
+	return s.now()
+}
+
 // leadsElsewhere reports whether a request names a host that would be sent a credential or a token and that the settings do not have. Who
 // may change an integration need not know its secret, and must not be able to have it sent to a host of their choice.
 func leadsElsewhere(s integration.Settings, in *ecrintypes.UpdateIntegrationRequest) bool {
@@ -233,7 +245,7 @@ func resource(s *integration.Settings, secrets *integration.Secrets, in *ecrinty
 	web := in.WebIdentity != nil && *in.WebIdentity
 	switch {
 	case in.CloudName != "" || web:
-		s.AccessKeyID, *secrets = "", integration.Secrets{}
+		s.AccessKeyID, *secrets, s.SecretSetAt = "", integration.Secrets{}, time.Time{}
 		s.Cloud, s.WebIdentity = "", web
 	case in.AwsAccessKeyId != "":
 		s.Cloud, s.WebIdentity = "", false

@@ -3,6 +3,7 @@ package ecrin
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -115,7 +116,8 @@ func showCloud(o meta.Object) (ecrintypes.CloudIntegration, error) {
 	err := integration.Read(o, &c)
 	return ecrintypes.CloudIntegration{CloudName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(), Region: c.Region, StsEndpoint: c.STS,
 		AwsAccessKeyId: c.AccessKeyID, RoleArn: c.RoleARN, ExternalId: c.ExternalID, CreatedAt: *awswire.At(o.CreatedAt),
-		UpdatedAt: *awswire.At(o.UpdatedAt), CreatedBy: o.CreatedBy, LastTestedAt: awswire.At(o.TestedAt), LastError: o.Error}, err
+		UpdatedAt: *awswire.At(o.UpdatedAt), CreatedBy: o.CreatedBy, LastTestedAt: awswire.At(o.TestedAt), LastError: o.Error,
+		CredentialsSetAt: awswire.At(c.SecretSetAt)}, err
 }
 
 func cloudResponse(o meta.Object, err error) (*ecrintypes.CloudIntegrationResponse, error) {
@@ -133,7 +135,7 @@ func cloudResponse(o meta.Object, err error) (*ecrintypes.CloudIntegrationRespon
 // Errors: fault.IntegrationFailed (the secret that stays cannot be read), and those of integration.Service.Put.
 func (s *Service) PutCloudIntegration(ctx context.Context, _ identity.Caller, o meta.Object, in *ecrintypes.PutCloudIntegrationRequest) (
 	*ecrintypes.CloudIntegrationResponse, error) {
-	secrets := integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken}
+	secrets, setAt := integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken}, s.now()
 	if in.AwsSecretAccessKey == "" {
 		var had integration.Cloud
 		if o.Version != 0 {
@@ -144,13 +146,14 @@ func (s *Service) PutCloudIntegration(ctx context.Context, _ identity.Caller, o 
 		if had.AccessKeyID != in.AwsAccessKeyId {
 			return nil, integration.Bad("awsSecretAccessKey", "must be present for a new access key")
 		}
+		setAt = had.SecretSetAt
 		var err error
 		if secrets, err = s.remotes.OpenObject(o); err != nil {
 			return nil, err
 		}
 	}
 	return cloudResponse(s.remotes.Put(ctx, o, &integration.Cloud{Region: in.Region, STS: in.StsEndpoint, AccessKeyID: in.AwsAccessKeyId,
-		RoleARN: in.RoleArn, ExternalID: in.ExternalId}, secrets))
+		RoleARN: in.RoleArn, ExternalID: in.ExternalId, SecretSetAt: setAt}, secrets))
 }
 
 // DescribeCloudIntegrations returns the cloud integrations of an account by name, or one of them, without their secrets.
@@ -240,11 +243,41 @@ func (s *Service) PutCluster(ctx context.Context, _ identity.Caller, o meta.Obje
 	return clusterResponse(s.remotes.Put(ctx, o, c, integration.Secrets{}))
 }
 
-// DescribeClusters returns the clusters of an account by name, or one of them.
+// DescribeClusters returns the clusters of an account by name, or one of them. A cluster whose principal is a role of the account has the
+// time at which that was last used.
 func (s *Service) DescribeClusters(ctx context.Context, _ identity.Caller, o meta.Object, _ *ecrintypes.DescribeClustersRequest) (
 	*ecrintypes.DescribeClustersResponse, error) {
-	all, err := described(ctx, s, o, showCluster)
+	all, err := described(ctx, s, o, func(one meta.Object) (ecrintypes.Cluster, error) {
+		c, err := showCluster(one)
+		if err == nil {
+			c.LastSeenAt, err = s.lastSeen(ctx, one.Account, c.Principal)
+		}
+		return c, err
+	})
 	return &ecrintypes.DescribeClustersResponse{Clusters: all}, err
+}
+
+// lastSeen returns when a role of an account was last used; nil for never, for a principal of another kind or account, and for a role
+// that does not exist.
+func (s *Service) lastSeen(ctx context.Context, account name.Account, principal string) (*awswire.Time, error) {
+	arn, err := name.ParseARN(principal)
+	if err != nil || arn.Account != account {
+		return nil, nil
+	}
+	kind, rest, _ := strings.Cut(arn.Resource, "/")
+	switch kind {
+	case "role":
+		rest = rest[strings.LastIndexByte(rest, '/')+1:]
+	case "assumed-role":
+		rest, _, _ = strings.Cut(rest, "/")
+	default:
+		return nil, nil
+	}
+	e, err := s.meta.Entity(ctx, account, meta.Role, rest)
+	if errors.Is(err, fault.NoSuchEntity) {
+		return nil, nil
+	}
+	return awswire.At(e.LastUsedAt), err
 }
 
 // DeleteCluster deletes a cluster. What was made for it, its OIDC provider and role, stays.
