@@ -44,6 +44,8 @@ type Identity interface {
 type Rights interface {
 	// May reports for each action on a repository whether it is allowed. A repository named "" stands for the registry.
 	May(ctx context.Context, req guard.Request, account name.Account, repository string, actions ...string) ([]bool, error)
+	// MayOn does so for actions on a resource that is no repository, named by its ARN.
+	MayOn(ctx context.Context, req guard.Request, account name.Account, resource string, actions ...string) ([]bool, error)
 }
 
 // Trail writes the audit trail.

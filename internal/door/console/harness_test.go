@@ -117,6 +117,13 @@ func (v *visitor) in(a apptest.Account) *visitor {
 func (v *visitor) page(path string) string {
 	v.t.Helper()
 	g := v.get(path)
+	if g.status == http.StatusInternalServerError {
+		for line := range strings.Lines(v.Log.String()) {
+			if strings.Contains(line, g.header.Get("X-Amzn-RequestId")) {
+				v.t.Log(line)
+			}
+		}
+	}
 	if g.status != http.StatusOK {
 		v.t.Fatalf("%s: got %d to %q\n%s", path, g.status, g.location, g.body)
 	}

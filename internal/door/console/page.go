@@ -129,7 +129,7 @@ func (v *view) Ago(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	d := v.x.begun.Sub(t)
+	d := v.x.Now().Sub(t)
 	if d < 0 {
 		return "in " + span(d)
 	}
@@ -190,7 +190,7 @@ func page(file string) (*template.Template, error) {
 		return t.(*template.Template), nil
 	}
 	t, err := template.New("frame.html").Funcs(helpers).ParseFS(templates, "templates/frame.html", "templates/parts.html",
-		"templates/"+file+".html")
+		"templates/fields.html", "templates/"+file+".html")
 	if err != nil {
 		return nil, err
 	}
@@ -249,6 +249,8 @@ func (x *request) status(err error) int {
 	switch {
 	case errors.Is(err, errNoPage):
 		return http.StatusNotFound
+	case errors.Is(err, errChanged):
+		return http.StatusConflict
 	case errors.Is(err, errNoMethod):
 		return http.StatusMethodNotAllowed
 	}
@@ -291,6 +293,8 @@ func (x *request) troubleOf(err error) trouble {
 	switch {
 	case errors.Is(err, errNoPage):
 		t.What = "There is no such page"
+	case errors.Is(err, errChanged):
+		t.What = "This has changed since you opened it"
 	case errors.Is(err, errForged):
 		t.What = "The form was not accepted"
 	case errors.Is(err, fault.AccessDenied):

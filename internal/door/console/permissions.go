@@ -228,7 +228,7 @@ func (x *request) onPermissions() error {
 	case "grant", "grant-now":
 		return x.grant()
 	}
-	return fault.InvalidParameter.New("the form does not say what to do")
+	return errNothing
 }
 
 // savePolicy sets the policy, or deletes it if the text is empty. A policy that has changed since the page was sent is not replaced.

@@ -1,6 +1,10 @@
 package console
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
 
 // right is whether the person may do what a button does, with the reason if not.
 type right struct {
@@ -16,10 +20,24 @@ func (x *request) may(repository string, actions ...string) (map[string]right, e
 	if err != nil {
 		return nil, err
 	}
+	return rightsOf(actions, allowed), nil
+}
+
+// mayOn reports for actions on a resource of ecrin of the account of the page, such as integration/NAME, whether the person may do them.
+func (x *request) mayOn(resource string, actions ...string) (map[string]right, error) {
+	arn := name.ARN{Partition: name.DefaultPartition, Service: "ecrin", Account: x.account, Resource: resource}.String()
+	allowed, err := x.Rights.MayOn(x.r.Context(), x.req, x.account, arn, actions...)
+	if err != nil {
+		return nil, err
+	}
+	return rightsOf(actions, allowed), nil
+}
+
+func rightsOf(actions []string, allowed []bool) map[string]right {
 	all := map[string]right{}
 	for i, action := range actions {
 		id := "why-" + strings.ToLower(strings.ReplaceAll(action, ":", "-"))
 		all[action] = right{OK: allowed[i], ID: id, Reason: "You need " + action + ", which no policy allows you here."}
 	}
-	return all, nil
+	return all
 }

@@ -148,7 +148,7 @@ func (x *request) onLifecycle() error {
 		err = act(x, "ecr", "DeleteLifecyclePolicy", &ecrtypes.DeleteLifecyclePolicyRequest{RegistryId: x.account.String(),
 			RepositoryName: repository})
 	default:
-		err = fault.InvalidParameter.New("the form does not say what to do")
+		err = errNothing
 	}
 	if err != nil {
 		t := x.troubleOf(err)

@@ -356,7 +356,7 @@ func (x *request) onTags() error {
 		}
 		return x.done(x.repositoryPath(repository), many(int64(len(picked)), "image is", "images are")+" kept from expiry.")
 	}
-	return fault.InvalidParameter.New("the form does not say what to do")
+	return errNothing
 }
 
 // confirmDelete shows what a deletion of tags takes away.

@@ -34,3 +34,19 @@ func (s *Service) May(ctx context.Context, req guard.Request, account name.Accou
 	}
 	return all, nil
 }
+
+// MayOn reports for each action whether the caller of a request may do it on a resource of an account that is no repository, such as
+// arn:aws:ecrin::ACCOUNT:integration/NAME, by the policies in force now. It does nothing and records nothing.
+//
+// Errors: those of guard.Guard.Allowed.
+func (s *Service) MayOn(ctx context.Context, req guard.Request, account name.Account, resource string, actions ...string) ([]bool, error) {
+	all := make([]bool, len(actions))
+	for i, action := range actions {
+		var err error
+		if all[i], err = s.guard.Allowed(ctx, req.By, req.From, guard.Ask{Action: action, Owner: guard.OwnedBy(account), Region: req.Region,
+			Resource: resource}); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
