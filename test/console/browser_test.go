@@ -170,10 +170,30 @@ func (b *browser) signIn(a apptest.Account) {
 	b.t.Helper()
 	b.open("/console/")
 	b.see("Sign in to ecrin")
+	b.signInHere(a)
+}
+
+// signOut ends the session by the menu.
+func (b *browser) signOut() {
+	b.t.Helper()
+	b.click("Signed in as")
+	b.click("Sign out")
+	b.see("Sign in to ecrin")
+}
+
+// signInHere signs in by an access key on the page that shows the form.
+func (b *browser) signInHere(a apptest.Account) {
+	b.t.Helper()
 	b.fill("Access key id", a.KeyID)
 	b.fill("Secret access key", a.Secret)
 	b.click("Sign in")
 	b.see("Repositories")
+}
+
+// evaluate returns what a script returns.
+func (b *browser) evaluate(js string, out any) {
+	b.t.Helper()
+	b.do("evaluating "+js, chromedp.Evaluate(js, out))
 }
 
 // width sets the width of the window.
@@ -189,6 +209,21 @@ func (b *browser) dark(on bool) {
 		value = "dark"
 	}
 	b.do("theme", emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}))
+}
+
+// pictures keeps a picture of the page in light and in dark, and on a phone.
+func (b *browser) pictures(file string) {
+	b.t.Helper()
+	if os.Getenv("ECRIN_SCREENSHOTS") == "" {
+		return
+	}
+	b.shot(file + "-light")
+	b.dark(true)
+	b.shot(file + "-dark")
+	b.width(390)
+	b.shot(file + "-390")
+	b.width(1440)
+	b.dark(false)
 }
 
 // shot keeps a picture of the page in the folder of ECRIN_SCREENSHOTS, if it is set.
