@@ -168,14 +168,32 @@ func (s *Service) EndConsole(ctx context.Context, by ConsoleSession, id string) 
 
 // Consoles returns the sessions of the principal who has signed in that have not ended by their time, the last used first.
 func (s *Service) Consoles(ctx context.Context, by ConsoleSession) (all []ConsoleSession, err error) {
-	rows, err := s.meta.ConsoleSessions(ctx, by.Principal)
+	rows, err := s.ConsoleSessions(ctx, by.Principal)
+	for _, c := range rows {
+		all = append(all, ConsoleSession{ConsoleSession: c, Caller: by.Caller, Base: by.Base})
+	}
+	return all, err
+}
+
+// ConsoleSessions returns the sessions of a principal, by its unique id or the digits of an account, that have not ended by their time, the
+// last used first.
+func (s *Service) ConsoleSessions(ctx context.Context, principal string) (all []meta.ConsoleSession, err error) {
+	rows, err := s.meta.ConsoleSessions(ctx, principal)
 	now := s.now()
 	for _, c := range rows {
 		if now.Before(c.EndsAt) && now.Before(c.UsedAt.Add(ConsoleIdle)) {
-			all = append(all, ConsoleSession{ConsoleSession: c, Caller: by.Caller, Base: by.Base})
+			all = append(all, c)
 		}
 	}
 	return all, err
+}
+
+// SignedInBy returns by what a session was begun: the id of an access key, or "password".
+func SignedInBy(c meta.ConsoleSession) string {
+	if c.AccessKey != "" {
+		return c.AccessKey
+	}
+	return "password"
 }
 
 // ConsoleMAC returns a MAC of data for the session of a cookie, in hexadecimal digits: proof that a form was sent to this browser.

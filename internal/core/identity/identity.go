@@ -153,6 +153,9 @@ func (s *Service) newKey(prefix string, account name.Account, principal string) 
 	key := make([]byte, 30)
 	rand.Read(id)
 	rand.Read(key)
+	for key[0] >= 62<<2 { // the secret would begin with + or /, which spreadsheets take for a formula
+		rand.Read(key[:1])
+	}
 	k := Key{
 		AccessKey: meta.AccessKey{
 			ID:        prefix + base32.StdEncoding.EncodeToString(id),

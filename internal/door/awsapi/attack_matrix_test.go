@@ -55,7 +55,8 @@ func samples(key string) map[string]any {
 		"imageTag": "latest", "protection": "NONE", "until": 1,
 		"prefix": "victim", "appliedFor": []any{"REPLICATION"}, "principalArn": "arn:aws:iam::777788889999:user/scanner",
 		"ecrRepositoryPrefix": "cache", "upstreamRegistryUrl": "quay.io",
-		"secretString": `{"username":"u","accessToken":"t"}`,
+		"secretString":       `{"username":"u","accessToken":"t"}`,
+		"expectedPolicyHash": "none", "sessionId": "0123456789ab",
 		"policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount +
 			`"},"Action":"ecr:BatchGetImage"}]}`,
 		"PutRegistryPolicy.policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` +
@@ -286,7 +287,7 @@ func (m *apiMatrix) ask(key aws.Credentials, row awsapi.Row, also map[string]str
 
 // actionOf returns the action for which the request of a row needs the permission.
 func actionOf(r awsapi.Row) string {
-	if r.Operation == "GrantRepositoryAccess" { // without apply it only reads a policy
+	if r.Operation == "GrantRepositoryAccess" || r.Operation == "ReplaceRepositoryPolicy" { // without apply the first only reads a policy
 		return "ecr:GetRepositoryPolicy"
 	}
 	if r.Operation == "CopyImage" { // it needs the permissions of a pull and a push
@@ -311,7 +312,7 @@ var besides = map[string][]string{"ShareIntegration": {"ecrin:UseIntegration"},
 	"ApproveAccessRequest": {"ecr:SetRepositoryPolicy"},
 	"RestoreImage":         {"ecr:PutImage"}, "CopyImage": {"ecr:GetDownloadUrlForLayer", "ecr:PutImage",
 		"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
-	"ReadImage":    {"ecr:BatchGetImage"},
+	"ReadImage": {"ecr:BatchGetImage"}, "ReplaceRepositoryPolicy": {"ecr:DeleteRepositoryPolicy"},
 	"GetLifecycle": {"ecr:GetLifecyclePolicy"}, "DeleteLifecycle": {"ecr:DeleteLifecyclePolicy"},
 	"TestLifecycle":                    {"ecr:StartLifecyclePolicyPreview"},
 	"CreateRepositoryCreationTemplate": {"ecr:CreateRepository"}, "UntagImage": {"ecr:BatchDeleteImage"},

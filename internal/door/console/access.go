@@ -42,8 +42,12 @@ type auditLine struct {
 	ErrorCode    string    `json:"errorCode"`
 	ErrorMessage string    `json:"errorMessage"`
 	UserIdentity struct {
-		ARN string `json:"arn"`
+		ARN         string `json:"arn"`
+		PrincipalID string `json:"principalId"`
 	} `json:"userIdentity"`
+	RequestParameters struct {
+		RoleSessionName string `json:"roleSessionName"`
+	} `json:"requestParameters"`
 	Resources []struct {
 		ARN string `json:"ARN"`
 	} `json:"resources"`

@@ -62,9 +62,9 @@ func newEditor(label, text string, problems []problem) editor {
 	return e
 }
 
-// checkPolicy returns what is wrong in a repository policy, and the policy if it is valid.
-func checkPolicy(text string, registry name.Registry) (*policy.Document, []problem) {
-	d, err := policy.Parse(text, policy.Repository)
+// checkPolicy returns what is wrong in a policy of a kind, and the policy if it is valid. registry is that of a repository policy.
+func checkPolicy(text string, kind policy.Kind, registry name.Registry) (*policy.Document, []problem) {
+	d, err := policy.Parse(text, kind)
 	if err != nil {
 		var p *policy.Problem
 		if errors.As(err, &p) {

@@ -21,6 +21,7 @@ var (
 	Size        = size
 	Instruction = instruction
 	OwnPath     = ownPath
+	CSVLine     = csvLine
 )
 
 // Sorted returns tags of one digest each in the order of the list: "1.0=a".

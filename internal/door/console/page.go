@@ -163,7 +163,13 @@ var helpers = template.FuncMap{
 	"long":   func(s string) bool { return len(s) > 24 },
 	"lower":  strings.ToLower,
 	"int64":  func(n int) int64 { return int64(n) },
+	"right":  rightNamed,
 	"host":   func(s string) string { h, _, _ := strings.Cut(s, "/"); return h },
+}
+
+// rightNamed returns the right to an operation of IAM: "Delete", "user", "Policy" name iam:DeleteUserPolicy.
+func rightNamed(all map[string]right, verb, word, what string) right {
+	return all["iam:"+verb+strings.ToUpper(word[:1])+word[1:]+what]
 }
 
 // dict returns pairs as a map, for templates that need several values.

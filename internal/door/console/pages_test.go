@@ -86,7 +86,7 @@ func TestPolicyIsNotOverwritten(t *testing.T) {
 		g.status != http.StatusSeeOther {
 		t.Fatalf("got %d\n%s", g.status, g.body)
 	}
-	if g := v.post(at, "do", "save", "text", mine, "seen", "{}"); g.status != http.StatusConflict {
+	if g := v.post(at, "do", "save", "text", mine, "seen", strings.Repeat("0", 64)); g.status != http.StatusConflict {
 		t.Errorf("got %d, want a conflict\n%s", g.status, g.body)
 	}
 	out, err := root.ECR().GetRepositoryPolicy(t.Context(), &ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/app")})

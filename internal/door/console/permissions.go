@@ -24,8 +24,10 @@ type statementRow struct {
 	Sid, Line string
 	Allows    bool
 	Who, What []string
+	On        []string // the resources; nil where the policy is of one resource
 	When      []string
 	Not       bool // everyone but Who
+	NotOn     bool // everything but On
 }
 
 // accessRow says whether a principal may pull or push.
@@ -45,6 +47,7 @@ type permissionsView struct {
 	Policy     *editor
 	Denied     *trouble
 	Saved      string // the text in force
+	Seen       string // its hash
 	None       bool   // there is no policy
 	Editing    bool
 	Statements []statementRow
@@ -79,7 +82,7 @@ func (x *request) showPermissions(status int, v permissionsView, text *string) e
 	case err != nil:
 		return err
 	}
-	v.Saved = indented(saved)
+	v.Saved, v.Seen = indented(saved), policy.Hash(saved)
 	if text == nil {
 		text = &v.Saved
 	}
@@ -88,7 +91,7 @@ func (x *request) showPermissions(status int, v permissionsView, text *string) e
 		var problems []problem
 		var d *policy.Document
 		if *text != "" {
-			d, problems = checkPolicy(*text, registry)
+			d, problems = checkPolicy(*text, policy.Repository, registry)
 		}
 		e := newEditor("Policy text, JSON", *text, problems)
 		v.Policy = &e
@@ -160,6 +163,10 @@ func statementsOf(d *policy.Document, text string) (all []statementRow) {
 		line, _ := placeOf(text, "Statement["+count(int64(i))+"]")
 		r := statementRow{Sid: s.Sid, Line: count(int64(line)), Allows: s.Effect == policy.Allow, Who: whoOf(s.Principal), Not: s.Principal.Not,
 			What: actionWords(s)}
+		for _, p := range s.Resource.Of {
+			r.On = append(r.On, p.Text)
+		}
+		r.NotOn = s.Resource.Not
 		for _, c := range s.Conditions {
 			r.When = append(r.When, whenOf(c))
 		}
@@ -231,26 +238,21 @@ func (x *request) onPermissions() error {
 	return errNothing
 }
 
-// savePolicy sets the policy, or deletes it if the text is empty. A policy that has changed since the page was sent is not replaced.
+// savePolicy sets the policy, or deletes it if the text is empty. A policy that has changed since the page was sent is not replaced: the
+// operation compares it in the transaction that stores the other one.
 func (x *request) savePolicy(v permissionsView, text string) error {
 	repository := x.at["repo"]
-	saved, err := x.policyText(repository)
-	if err != nil && !errors.Is(err, fault.RepositoryPolicyNotFound) {
-		return err
-	}
-	if seen := strings.ReplaceAll(x.form.Get("seen"), "\r\n", "\n"); seen != indented(saved) {
+	err := act(x, "ecrin", "ReplaceRepositoryPolicy", &ecrintypes.ReplaceRepositoryPolicyRequest{RegistryId: x.account.String(),
+		RepositoryName: repository, PolicyText: strings.TrimSpace(text), ExpectedPolicyHash: x.form.Get("seen")})
+	if errors.Is(err, fault.PolicyChanged) {
+		saved, err := x.policyText(repository)
+		if err != nil && !errors.Is(err, fault.RepositoryPolicyNotFound) {
+			return err
+		}
 		v.Change, v.Proposed = diff(indented(saved), indented(text)), text
 		v.Wrong = &trouble{What: "The policy has changed since you opened it", Code: "Conflict", Request: x.ev.RequestID, Nothing: true,
 			Text: "another request has set it: look at the change against the policy of now, and save again"}
 		return x.showPermissions(http.StatusConflict, v, &text)
-	}
-	if strings.TrimSpace(text) == "" {
-		err = act(x, "ecr", "DeleteRepositoryPolicy", &ecrtypes.DeleteRepositoryPolicyRequest{RegistryId: x.account.String(),
-			RepositoryName: repository})
-	} else {
-		err = act(x, "ecr", "SetRepositoryPolicy", &ecrtypes.SetRepositoryPolicyRequest{RegistryId: x.account.String(),
-			RepositoryName: repository,
-			PolicyText:     text})
 	}
 	if err != nil {
 		t := x.troubleOf(err)

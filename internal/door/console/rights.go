@@ -41,3 +41,18 @@ func rightsOf(actions []string, allowed []bool) map[string]right {
 	}
 	return all
 }
+
+// mayARN is mayOn for a resource of another service, by its ARN.
+func (x *request) mayARN(arn string, actions ...string) (map[string]right, error) {
+	allowed, err := x.Rights.MayOn(x.r.Context(), x.req, x.account, arn, actions...)
+	if err != nil {
+		return nil, err
+	}
+	return rightsOf(actions, allowed), nil
+}
+
+// mayOne is mayARN for one action.
+func (x *request) mayOne(action, arn string) (right, error) {
+	all, err := x.mayARN(arn, action)
+	return all[action], err
+}

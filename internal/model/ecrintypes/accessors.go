@@ -257,6 +257,12 @@ func (v *ExplainLicenseRequest) GetApplicationSlug() string { return v.Applicati
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *GetAccountCredentialsRequest) GetAccountId() string { return v.AccountId }
 
+// GetUserName returns the member userName, or "" if it is absent.
+func (v *GetAccountCredentialsRequest) GetUserName() string { return v.UserName }
+
+// GetRoleName returns the member roleName, or "" if it is absent.
+func (v *GetAccountCredentialsRequest) GetRoleName() string { return v.RoleName }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *GetImageReportRequest) GetAccountId() string { return v.AccountId }
 
@@ -313,6 +319,15 @@ func (v *ListAccessRequestsRequest) GetRegistryId() string { return v.RegistryId
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListAuditEventsRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListConsoleSessionsRequest) GetAccountId() string { return v.AccountId }
+
+// GetUserName returns the member userName, or "" if it is absent.
+func (v *ListConsoleSessionsRequest) GetUserName() string { return v.UserName }
+
+// GetRoleName returns the member roleName, or "" if it is absent.
+func (v *ListConsoleSessionsRequest) GetRoleName() string { return v.RoleName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListCustomersRequest) GetAccountId() string { return v.AccountId }
@@ -608,6 +623,12 @@ func (v *RemoveRepositoryPolicyRequest) GetRegistryId() string { return v.Regist
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *RemoveRepositoryPolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ReplaceRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ReplaceRepositoryPolicyRequest) GetRepositoryName() string { return v.RepositoryName }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ReportDeploymentsRequest) GetAccountId() string { return v.AccountId }
 
@@ -637,6 +658,15 @@ func (v *RestoreRepositoryRequest) GetRegistryId() string { return v.RegistryId 
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *RestoreRepositoryRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *RevokeConsoleSessionRequest) GetAccountId() string { return v.AccountId }
+
+// GetUserName returns the member userName, or "" if it is absent.
+func (v *RevokeConsoleSessionRequest) GetUserName() string { return v.UserName }
+
+// GetRoleName returns the member roleName, or "" if it is absent.
+func (v *RevokeConsoleSessionRequest) GetRoleName() string { return v.RoleName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *RevokeTokenRequest) GetAccountId() string { return v.AccountId }

@@ -33,6 +33,7 @@ var (
 	ruleCompatibilityNotes     = &awswire.StringRule{Max: 4096}
 	ruleConfigTargetList       = awswire.SizeRule{Max: 100}
 	ruleConfigText             = &awswire.StringRule{Min: 1, Max: 16384}
+	ruleConsoleSessionId       = &awswire.StringRule{Min: 1, Max: 64}
 	ruleContextEntryList       = awswire.SizeRule{Max: 50}
 	ruleContextKey             = &awswire.StringRule{Min: 1, Max: 256}
 	ruleContextValue           = &awswire.StringRule{Max: 2048}
@@ -90,6 +91,7 @@ var (
 	ruleNextToken              = &awswire.StringRule{Max: 4096}
 	rulePermission             = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
 	rulePinReason              = &awswire.StringRule{Max: 256}
+	rulePolicyHash             = &awswire.StringRule{Pattern: awswire.NewPattern(`none|[0-9a-f]{64}`)}
 	rulePolicyPrincipal        = &awswire.StringRule{Min: 1, Max: 2048}
 	ruleProtection             = &awswire.StringRule{Enum: []string{"NONE", "REPOSITORY", "REPOSITORY_AND_IMAGES"}}
 	ruleQuotaLimit             = awswire.IntRule{Min: 0, Max: 9223372036854775807}

@@ -267,6 +267,17 @@ type ConfigTarget struct {
 	Certificate string `json:"certificate,omitzero"` // 1 to 16384 characters
 }
 
+// ConsoleSession is a part of requests or answers.
+type ConsoleSession struct {
+	SessionId  string       `json:"sessionId"`  // required, 1 to 64 characters
+	SignedInBy string       `json:"signedInBy"` // required
+	CreatedAt  awswire.Time `json:"createdAt"`  // required
+	LastUsedAt awswire.Time `json:"lastUsedAt"` // required
+	EndsAt     awswire.Time `json:"endsAt"`     // required
+	SourceIp   string       `json:"sourceIp"`   // required
+	UserAgent  string       `json:"userAgent,omitzero"`
+}
+
 // ContextEntry is a part of requests or answers.
 type ContextEntry struct {
 	Key    string   `json:"key"`    // required, 1 to 256 characters
@@ -1305,6 +1316,18 @@ type ListChannelsResponse struct {
 	Channels []VendorChannel `json:"channels"` // required
 }
 
+// ListConsoleSessionsRequest is the request of ListConsoleSessions.
+type ListConsoleSessionsRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	UserName  string `json:"userName,omitzero"` // 1 to 64 characters
+	RoleName  string `json:"roleName,omitzero"` // 1 to 64 characters
+}
+
+// ListConsoleSessionsResponse is the answer of ListConsoleSessions.
+type ListConsoleSessionsResponse struct {
+	Sessions []ConsoleSession `json:"sessions"` // required
+}
+
 // ListControlPoliciesRequest is the request of ListControlPolicies.
 type ListControlPoliciesRequest struct {
 }
@@ -2106,6 +2129,20 @@ type RemoveRepositoryPolicyResponse struct {
 	PolicyText string `json:"policyText"` // required
 }
 
+// ReplaceRepositoryPolicyRequest is the request of ReplaceRepositoryPolicy.
+type ReplaceRepositoryPolicyRequest struct {
+	RegistryId         string `json:"registryId,omitzero"`
+	RepositoryName     string `json:"repositoryName"` // required, 2 to 256 characters
+	PolicyText         string `json:"policyText,omitzero"`
+	ExpectedPolicyHash string `json:"expectedPolicyHash"` // required
+	Force              *bool  `json:"force,omitzero"`
+}
+
+// ReplaceRepositoryPolicyResponse is the answer of ReplaceRepositoryPolicy.
+type ReplaceRepositoryPolicyResponse struct {
+	PolicyText string `json:"policyText"` // required
+}
+
 // ReplicationTarget is a part of requests or answers.
 type ReplicationTarget struct {
 	RegistryId string `json:"registryId"` // required
@@ -2220,6 +2257,18 @@ type RestoreRepositoryRequest struct {
 // RestoreRepositoryResponse is the answer of RestoreRepository.
 type RestoreRepositoryResponse struct {
 	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+}
+
+// RevokeConsoleSessionRequest is the request of RevokeConsoleSession.
+type RevokeConsoleSessionRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	UserName  string `json:"userName,omitzero"` // 1 to 64 characters
+	RoleName  string `json:"roleName,omitzero"` // 1 to 64 characters
+	SessionId string `json:"sessionId"`         // required, 1 to 64 characters
+}
+
+// RevokeConsoleSessionResponse is the answer of RevokeConsoleSession.
+type RevokeConsoleSessionResponse struct {
 }
 
 // RevokeCustomerTokenResponse is the answer of RevokeCustomerToken.

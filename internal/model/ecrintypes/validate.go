@@ -913,6 +913,19 @@ func (v *ListAuditEventsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListConsoleSessionsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListConsoleSessionsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"userName", v.UserName, ruleEntityName)
+	c.Optional(at+"roleName", v.RoleName, ruleEntityName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListControlPoliciesRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1726,6 +1739,19 @@ func (v *RemoveRepositoryPolicyRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ReplaceRepositoryPolicyRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ReplaceRepositoryPolicyRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.String(at+"expectedPolicyHash", v.ExpectedPolicyHash, rulePolicyHash)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ReplicationTarget) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1807,6 +1833,20 @@ func (v *RestoreRepositoryRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.String(at+"repositoryId", v.RepositoryId, ruleRepositoryId)
 	c.Optional(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RevokeConsoleSessionRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RevokeConsoleSessionRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"userName", v.UserName, ruleEntityName)
+	c.Optional(at+"roleName", v.RoleName, ruleEntityName)
+	c.String(at+"sessionId", v.SessionId, ruleConsoleSessionId)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -43,7 +43,7 @@ func (s *Service) SetRepositoryPolicy(ctx context.Context, by identity.Caller, r
 		return nil, err
 	}
 	if in.Force == nil || !*in.Force {
-		if err := s.keepsCaller(ctx, by, r, bound); err != nil {
+		if err := s.KeepsCaller(ctx, by, r, bound); err != nil {
 			return nil, err
 		}
 	}
@@ -54,11 +54,11 @@ func (s *Service) SetRepositoryPolicy(ctx context.Context, by identity.Caller, r
 		PolicyText: &bound.Text}, nil
 }
 
-// keepsCaller refuses a policy that would not permit the caller to set the policy again: the guard decides the same
+// KeepsCaller refuses a policy that would not permit the caller to set the policy again: the guard decides the same
 // request as if the repository had policy p.
 //
 // Errors: fault.InvalidParameter. Source: ECR API reference, SetRepositoryPolicy, force.
-func (s *Service) keepsCaller(ctx context.Context, by identity.Caller, r GuardedRepository, p meta.BoundPolicy) error {
+func (s *Service) KeepsCaller(ctx context.Context, by identity.Caller, r GuardedRepository, p meta.BoundPolicy) error {
 	if by.Kind == identity.Operator {
 		return nil
 	}

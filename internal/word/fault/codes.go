@@ -35,6 +35,7 @@ const (
 	RepositoryAlreadyExists
 	RepositoryNotEmpty
 	RepositoryPolicyNotFound
+	PolicyChanged // a policy is another one than the request has seen
 	ImageNotFound
 	ImageAlreadyExists
 	ImageTagAlreadyExists // an immutable tag refers to another image
@@ -158,6 +159,7 @@ var codes = [...]struct {
 	RepositoryAlreadyExists:            {"RepositoryAlreadyExists", ClassConflict},
 	RepositoryNotEmpty:                 {"RepositoryNotEmpty", ClassConflict},
 	RepositoryPolicyNotFound:           {"RepositoryPolicyNotFound", ClassNotFound},
+	PolicyChanged:                      {"PolicyChanged", ClassConflict},
 	ImageNotFound:                      {"ImageNotFound", ClassNotFound},
 	ImageAlreadyExists:                 {"ImageAlreadyExists", ClassConflict},
 	ImageTagAlreadyExists:              {"ImageTagAlreadyExists", ClassConflict},
