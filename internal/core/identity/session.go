@@ -101,10 +101,10 @@ func (s *Service) Open(purpose, text string) ([]byte, error) {
 type usage struct {
 	mu          sync.Mutex
 	keys, roles map[string]meta.Use
-	tokens      map[tokenOf]meta.CustomerTokenUse
+	tokens      map[tokenOf]meta.CustomerTokenUse // with the ids of licences
 }
 
-// tokenOf is a token of a customer.
+// tokenOf is a token of a customer or, without a name, the id of its licence.
 type tokenOf struct{ customer, name string }
 
 // takeTokens returns the uses of tokens of customers that are not stored, and begins anew.
@@ -129,9 +129,9 @@ func (u *usage) noteToken(use meta.CustomerTokenUse) {
 	}
 }
 
-// CustomerUsed notes that a customer has used its token, if it has come with one, from an address. FlushUsed stores it.
+// CustomerUsed notes that a customer has used its token, or the id of its licence, from an address. FlushUsed stores it.
 func (s *Service) CustomerUsed(c Caller, address string) {
-	if c.Kind == Customer && c.Token != "" {
+	if c.Kind == Customer {
 		s.used.noteToken(meta.CustomerTokenUse{Customer: c.UserID, Name: c.Token, At: s.now(), Address: address})
 	}
 }

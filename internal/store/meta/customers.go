@@ -26,7 +26,9 @@ type Customer struct {
 	Version     int64  // changes with each change
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
-	CreatedBy   string // ARN
+	CreatedBy   string    // ARN
+	UsedAt      time.Time // when the id of the licence was last used as a password; zero for never
+	UsedFrom    string    // address of that client; "" for never
 	Channels    []CustomerChannel
 }
 
@@ -49,14 +51,15 @@ func noCustomer(id string) error {
 	return fault.ObjectNotFound.New("the application has no customer %s", name.Clip(id))
 }
 
-const customerColumns = `id, application, name, custom_id, sealed, license_hash, license_sequence, expires_at, archived_at, details, version,
-	created_at, updated_at, created_by`
+const customerColumns = `id, application, name, custom_id, sealed, license_hash, license_sequence, expires_at, archived_at, details,
+	version, created_at, updated_at, created_by, license_used_at, license_address`
 
 func scanCustomer(account name.Account, scan func(...any) error) (Customer, error) {
 	c := Customer{Account: account}
-	var expires, archived, created, updated int64
+	var expires, archived, created, updated, used int64
 	err := scan(&c.ID, &c.Application, &c.Name, &c.CustomID, &c.Sealed, &c.LicenseHash, &c.Sequence, &expires, &archived, &c.Details,
-		&c.Version, &created, &updated, &c.CreatedBy)
+		&c.Version, &created, &updated, &c.CreatedBy, &used, &c.UsedFrom)
+	c.UsedAt = fromMicros(used)
 	c.ExpiresAt, c.ArchivedAt, c.CreatedAt, c.UpdatedAt = fromMicros(expires), fromMicros(archived), fromMicros(created), fromMicros(updated)
 	return c, err
 }
@@ -160,7 +163,8 @@ func (t *tx) changeCustomer(c *Customer, before, now int64) error {
 		return fault.TargetChanged.New("the customer %s has been changed by another request", c.Name)
 	}
 	_, err = t.changeOne(`UPDATE customers SET name = $2, custom_id = $3, expires_at = $4, archived_at = $5, details = $6, version = $7,
-		told = CASE WHEN expires_at = $4 THEN told ELSE 0 END, updated_at = $8, license_sequence = license_sequence + 1 WHERE id = $1 RETURNING license_sequence`,
+		told = CASE WHEN expires_at = $4 THEN told ELSE 0 END, updated_at = $8, license_sequence = license_sequence +
+			1 WHERE id = $1 RETURNING license_sequence`,
 		args{c.ID, c.Name, c.CustomID, micros(c.ExpiresAt), micros(c.ArchivedAt), c.Details, c.Version, now}, &c.Sequence)
 	return err
 }
@@ -266,7 +270,8 @@ func (s *Store) Licensed(ctx context.Context, hash string) (l Licensed, err erro
 	var account string
 	l.Customer, err = scanCustomer(name.Account{}, func(dest ...any) error {
 		err := s.read.row(ctx, `SELECT c.id, c.application, c.name, c.custom_id, c.sealed, c.license_hash, c.license_sequence, c.expires_at,
-			c.archived_at, c.details, c.version, c.created_at, c.updated_at, c.created_by, c.account, a.slug, t.name
+			c.archived_at, c.details, c.version, c.created_at, c.updated_at, c.created_by, c.license_used_at,
+			c.license_address, c.account, a.slug, t.name
 			FROM (SELECT id AS customer, '' AS name FROM customers WHERE license_hash = $1
 				UNION ALL SELECT customer, name FROM customer_tokens WHERE hash = $1) t
 			JOIN customers c ON c.id = t.customer JOIN applications a ON a.id = c.application LIMIT 1`,

@@ -91,17 +91,24 @@ func (s *Store) CustomerTokens(ctx context.Context, customer string) (all []Cust
 	return all, err
 }
 
-// CustomerTokenUse is the last use of a token.
+// CustomerTokenUse is the last use of a token or, without a Name, of the id of the licence.
 type CustomerTokenUse struct {
 	Customer, Name string
 	At             time.Time
 	Address        string
 }
 
-// CustomerTokensUsed stores last uses. A token that is not stored any more, or that was used later, stays as it is.
+// CustomerTokensUsed stores last uses. What is not stored any more, or was used later, stays as it is.
 func (s *Store) CustomerTokensUsed(ctx context.Context, uses []CustomerTokenUse) error {
 	return s.write.do(ctx, func(t *tx) error {
 		for _, u := range uses {
+			if u.Name == "" {
+				if _, err := t.exec(`UPDATE customers SET license_used_at = $2, license_address = $3 WHERE id = $1 AND license_used_at < $2`,
+					u.Customer, micros(u.At), u.Address); err != nil {
+					return err
+				}
+				continue
+			}
 			if _, err := t.exec(`UPDATE customer_tokens SET last_used_at = $3, last_address = $4 WHERE customer = $1 AND name = $2
 				AND last_used_at < $3`, u.Customer, u.Name, micros(u.At), u.Address); err != nil {
 				return err

@@ -320,7 +320,12 @@ func testCustomers(fx *Fixture) {
 	licensed("hash of a token", "east")
 	used := time.UnixMilli(9_000_000).UTC()
 	fx.Must(fx.CustomerTokensUsed(fx.Ctx, []meta.CustomerTokenUse{{Customer: "c1", Name: "east", At: used, Address: "203.0.113.7"},
-		{Customer: "c1", Name: "east", At: used.Add(-time.Hour), Address: "203.0.113.8"}, {Customer: "c1", Name: "gone", At: used}}))
+		{Customer: "c1", Name: "east", At: used.Add(-time.Hour), Address: "203.0.113.8"}, {Customer: "c1", Name: "gone", At: used},
+		{Customer: "c1", At: used, Address: "203.0.113.9"}, {Customer: "c1", At: used.Add(-1), Address: "203.0.113.8"}, {Customer: "none",
+			At: used}}))
+	if got, err := fx.Customer(fx.Ctx, a, "c1"); err != nil || !got.UsedAt.Equal(used) || got.UsedFrom != "203.0.113.9" {
+		fx.Errorf("the last use of the licence: got %v from %q, %v, want %v", got.UsedAt, got.UsedFrom, err, used)
+	}
 	all, err := fx.CustomerTokens(fx.Ctx, "c1")
 	fx.Must(err)
 	if len(all) != 1 || !all[0].LastUsedAt.Equal(used) || all[0].LastAddress != "203.0.113.7" {
