@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
@@ -198,7 +199,12 @@ func TestP18RotatedTokens(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, readPolicy, nil)
 	s.root.CreateRepository(t, "demo-apps/nginx").Push(t, "1", ocitest.NewImage(1, 1000))
-	id, _ := s.customer(t, "shop", "big", "*")
+	id, license := s.customer(t, "shop", "big", "*")
+	used := func() ecrintypes.Customer {
+		var out ecrintypes.CustomerResponse
+		s.ok(t, "DescribeCustomer", ecrintypes.CustomerRequest{ApplicationSlug: "shop", CustomerId: id}, &out)
+		return out.Customer
+	}
 	token := func(operation, label string) string {
 		t.Helper()
 		var out ecrintypes.CustomerTokenResponse
@@ -222,6 +228,15 @@ func TestP18RotatedTokens(t *testing.T) {
 		return len(out.Tokens) == 2 && !slices.ContainsFunc(out.Tokens, func(k ecrintypes.CustomerToken) bool {
 			return k.LastUsedAt == nil || k.LastAddress != "127.0.0.1"
 		})
+	})
+	// The licence itself is a password too. What tokens did is not its use, and one of another form is none.
+	if c := used(); c.LicenseUsedAt != nil || c.LicenseAddress != "" {
+		t.Errorf("the last use of a licence that was not used: got %v from %q", c.LicenseUsedAt, c.LicenseAddress)
+	}
+	get(t, s.near, license, http.MethodGet, path).Want(t, 200)
+	eventually(t, "the last use of the licence", func() bool {
+		c := used()
+		return c.LicenseUsedAt != nil && time.Since(c.LicenseUsedAt.Time) < time.Hour && c.LicenseAddress == "127.0.0.1"
 	})
 }
 

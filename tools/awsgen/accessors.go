@@ -7,7 +7,7 @@ import "slices"
 var namingMembers = []string{
 	"registryId", "webhookName", "integrationName", "cloudName", "runtimeName", "clusterName", "environmentName", "issuer", "imageName",
 	"repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId", "accessRequestId", "applicationSlug", "customerId",
-	"userName", "roleName",
+	"channelId", "userName", "roleName",
 	"UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
 	"PolicyArn", "PolicyName", "PermissionsBoundary", "OpenIDConnectProviderArn", "Url", "AWSServiceName", "AccessKeyId", "PolicySourceArn",
 }

@@ -51,8 +51,10 @@ const (
 
 // Ask is an action on a resource for which a caller needs the permission.
 type Ask struct {
-	Action   string // such as ecr:PutImage; "" to require only an identified caller
-	Own      bool   // without an Action: the target is what the caller itself has made, and needs no permission
+	Action string // such as ecr:PutImage; "" to require only an identified caller
+	// Own without an Action needs no permission: the target is what the caller itself has made, or what the resolver has selected by the
+	// permissions of the caller.
+	Own      bool
 	Or       string // an alternative action, the permission for which suffices; "" for none
 	Resource string // ARN, or "*" for an action without a resource
 	Owner    Owner

@@ -307,8 +307,8 @@ func loopback(host string) bool {
 // Promotion is what a release is promoted with.
 type Promotion struct {
 	Release  int64
-	Channels []string // ids or slugs
-	Label    string   // of the version; "" is that of the sequence
+	Channels []meta.Channel
+	Label    string // of the version; "" is that of the sequence
 	Notes    string
 	Required bool
 	By       string // ARN
@@ -332,11 +332,7 @@ func (s *Service) Promote(ctx context.Context, a meta.Application, p Promotion) 
 		p.Label = fmt.Sprint(p.Release)
 	}
 	var channels []meta.Channel
-	for _, of := range p.Channels {
-		c, err := s.meta.Channel(ctx, a.ID, of)
-		if err != nil {
-			return nil, nil, err
-		}
+	for _, c := range p.Channels {
 		if slices.ContainsFunc(channels, func(o meta.Channel) bool { return o.ID == c.ID }) {
 			continue
 		}
@@ -362,15 +358,11 @@ func (s *Service) CreateChannel(ctx context.Context, a meta.Application, c meta.
 	return s.meta.PutChannel(ctx, c)
 }
 
-// ChangeChannel changes a channel that is named by its id or its slug, and returns it. Its slug stays.
+// ChangeChannel changes a channel, and returns it. Its slug stays.
 //
 // Errors: fault.InvalidParameter, and those of meta.Store.UpdateChannel.
-func (s *Service) ChangeChannel(ctx context.Context, a meta.Application, idOrSlug string, change meta.ChannelChange) (meta.Channel, error) {
-	c, err := s.meta.Channel(ctx, a.ID, idOrSlug)
-	if err == nil {
-		err = checkChannel(change.Apply(c)) // each of its values alone
-	}
-	if err != nil {
+func (s *Service) ChangeChannel(ctx context.Context, c meta.Channel, change meta.ChannelChange) (meta.Channel, error) {
+	if err := checkChannel(change.Apply(c)); err != nil { // each of its values alone
 		return meta.Channel{}, err
 	}
 	return s.meta.UpdateChannel(ctx, c.ID, change)

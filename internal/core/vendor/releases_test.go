@@ -82,13 +82,17 @@ func TestReleaseWithItsImages(t *testing.T) {
 	if len(back) != 4 || back[0].Path != "application.yaml" || back[1].Path != "chart/logo.png" || string(back[1].Data) != "\xff\x00" {
 		t.Errorf("the files are %+v", back)
 	}
-	stable, err := s.ChangeChannel(ctx, a, "stable", meta.ChannelChange{SemverRequired: new(true)})
+	stable, err := fx.Channel(ctx, a.ID, "stable")
 	fx.Must(err)
-	_, _, err = s.Promote(ctx, a, vendor.Promotion{Release: 1, Channels: []string{"stable"}, Label: "one"})
+	unstable, err := fx.Channel(ctx, a.ID, "unstable")
+	fx.Must(err)
+	stable, err = s.ChangeChannel(ctx, stable, meta.ChannelChange{SemverRequired: new(true)})
+	fx.Must(err)
+	_, _, err = s.Promote(ctx, a, vendor.Promotion{Release: 1, Channels: []meta.Channel{stable}, Label: "one"})
 	if !errors.Is(err, fault.InvalidParameter) || !strings.Contains(err.Error(), "semantic versions") {
 		t.Errorf("a label that is no version: got %v", err)
 	}
-	all, of, err := s.Promote(ctx, a, vendor.Promotion{Release: 1, Channels: []string{"stable", stable.ID, "unstable"}, Label: "1.0.0"})
+	all, of, err := s.Promote(ctx, a, vendor.Promotion{Release: 1, Channels: []meta.Channel{stable, stable, unstable}, Label: "1.0.0"})
 	if err != nil || len(all) != 2 || len(of) != 2 || all[0].Sequence != 1 || of[0].Slug != "stable" {
 		t.Errorf("the promotions are %+v on %+v, %v", all, of, err)
 	}

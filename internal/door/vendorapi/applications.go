@@ -106,17 +106,22 @@ func channelReleaseOf(p ecrintypes.ReleasePromotion, channelName string) channel
 	return out
 }
 
-// channels returns the channels of an application; none if the caller may not list them.
+// channels returns the channels of an application that the caller may list.
 func (x *request) channels(slug string) ([]ecrintypes.VendorChannel, error) {
-	out, err := do[ecrintypes.ListChannelsResponse](x, "ListChannels", &ecrintypes.ApplicationRequest{ApplicationSlug: slug})
+	permitted := true
+	out, err := do[ecrintypes.ListChannelsResponse](x, "ListChannels", &ecrintypes.ListChannelsRequest{ApplicationSlug: slug,
+		Permitted: &permitted})
 	if err != nil {
 		return nil, err
 	}
 	return out.Channels, nil
 }
 
+// listApps answers with the applications that the caller may see, since tools ask for all of them before they use one.
 func listApps(x *request) (answer, error) {
-	all, err := do[ecrintypes.DescribeApplicationsResponse](x, "DescribeApplications", &ecrintypes.DescribeApplicationsRequest{})
+	permitted := true
+	all, err := do[ecrintypes.DescribeApplicationsResponse](x, "DescribeApplications", &ecrintypes.DescribeApplicationsRequest{
+		Permitted: &permitted})
 	if err != nil {
 		return answer{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
@@ -171,5 +172,69 @@ func TestVendorsAreToldAboutWrongMembers(t *testing.T) {
 		if s := differs("the answer", c.want, got.body); got.status != c.status || c.want != nil && s != "" {
 			t.Errorf("%s %s %s: got %d %s, want %d %s", c.method, c.path, c.body, got.status, got.text, c.status, s)
 		}
+	}
+}
+
+// Changes of different flags and of different values of one customer at the same time are all made.
+func TestChangesOfFlagsAreNotLost(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.app("shop")
+	made := f.call(f.key, "POST", "/v3/customer", `{"name":"Big","app_id":"shop","is_gitops_supported":true}`)
+	if made.status != 201 {
+		t.Fatalf("a customer: got %d %s", made.status, made.text)
+	}
+	customer := "/v3/customer/" + made.body.(members)["customer"].(members)["id"].(string)
+	want := members{"airgap": true, "isGitopsSupported": false, "isSnapshotSupported": true, "isKotsInstallEnabled": true,
+		"isGeoaxisSupported": true, "isSupportBundleUploadEnabled": true}
+	var work sync.WaitGroup
+	for i, change := range []string{`{"is_airgap_enabled":true}`, `{"is_gitops_supported":false}`, `{"is_snapshot_supported":true}`,
+		`{"is_kots_install_enabled":true}`, `{"is_geoaxis_supported":true}`, `{"is_support_bundle_upload_enabled":true}`,
+		`{"entitlementValues":[{"name":"seats","value":"7"}]}`, `{"entitlementValues":[{"name":"tier","value":"gold"}]}`} {
+		work.Go(func() {
+			if got := f.call(f.key, []string{"PATCH", "PUT"}[i%2], customer, change); got.status != 200 {
+				t.Errorf("%s: got %d %s", change, got.status, got.text)
+			}
+		})
+	}
+	work.Wait()
+	got := f.call(f.key, "GET", customer, "")
+	if s := differs("the answer", members{"customer": want}, got.body); s != "" {
+		t.Errorf("after changes of different flags at the same time: %s in %s", s, got.text)
+	}
+	for _, value := range []string{`"name":"seats","title":"seats","value":"7","valueType":"String"`, `"name":"tier"`} {
+		if !strings.Contains(got.text, value) {
+			t.Errorf("after changes of different values at the same time: got %s, want %s", got.text, value)
+		}
+	}
+}
+
+// A value keeps the type of its field, which the vendor has chosen; one that is none of the type is refused.
+func TestValuesKeepTheTypeOfTheirField(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.app("shop")
+	var made ecrintypes.CreateCustomerResponse
+	f.Operator(t, "CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "shop", CustomerName: "Big",
+		Fields: []ecrintypes.LicenseField{{Name: "seats", Title: "Seats", Value: "7", ValueType: ecrintypes.FieldTypeInteger}}}, &made)
+	customer := "/v3/customer/" + made.Customer.CustomerId
+	for _, c := range []recorded{
+		{"PUT", customer, `{"entitlementValues":[{"name":"seats","value":"8"}]}`, 200, nil},
+		{"PUT", customer, `{"entitlementValues":[{"name":"seats","value":"many"}]}`, 400, nil},
+		{"PUT", customer, `{"entitlementValues":[{"name":"expires_at","value":"x"}]}`, 400, nil},
+	} {
+		if got := f.call(f.key, c.method, c.path, c.body); got.status != c.status {
+			t.Errorf("%s: got %d %s, want %d", c.body, got.status, got.text, c.status)
+		}
+	}
+	if got := f.call(f.key, "GET", customer, ""); !strings.Contains(got.text, `"title":"Seats","value":"8","valueType":"Integer"`) {
+		t.Errorf("the field after the changes: got %s, want the integer 8 with its title", got.text)
+	}
+	var many []string
+	for i := range 100 {
+		many = append(many, fmt.Sprintf(`{"name":"f%d","value":"x"}`, i))
+	}
+	if got := f.call(f.key, "PUT", customer, `{"entitlementValues":[`+strings.Join(many, ",")+`]}`); got.status != 400 {
+		t.Errorf("more than 100 fields: got %d %.300s, want 400", got.status, got.text)
 	}
 }

@@ -98,35 +98,31 @@ func (in customerInput) channels() []ecrintypes.CustomerChannel {
 	return out
 }
 
-// features returns the features of a customer that had some: each flag that the body has decides, the others stay. A body without flags
-// has none to change, so that a change of another member at the same time as one of flags does not undo it.
-func (in customerInput) features(before []ecrintypes.CustomerFeature) []ecrintypes.CustomerFeature {
-	if len(in.flags) == 0 {
-		return nil
-	}
-	out := []ecrintypes.CustomerFeature{}
+// features returns the features that the flags of the body set and take away. A flag that the body does not have stays.
+func (in customerInput) features() (added, removed []ecrintypes.CustomerFeature) {
 	for _, f := range flags {
-		on, said := in.flags[f.in]
-		if said && on || !said && slices.Contains(before, f.feature) {
-			out = append(out, f.feature)
+		switch on, said := in.flags[f.in]; {
+		case said && on:
+			added = append(added, f.feature)
+		case said:
+			removed = append(removed, f.feature)
 		}
+	}
+	return added, removed
+}
+
+// fields returns the fields of a new licence with the values of the body, which are texts. The last value of a name counts.
+func (in customerInput) fields() (out []ecrintypes.LicenseField) {
+	for _, v := range in.EntitlementValues {
+		out = append(out, ecrintypes.LicenseField{Name: v.Name, Title: v.Name, Value: v.Value, ValueType: ecrintypes.FieldTypeString})
 	}
 	return out
 }
 
-// fields returns the fields of a licence that had some, with the values of the body. A new field is a text.
-func (in customerInput) fields(before []ecrintypes.LicenseField) []ecrintypes.LicenseField {
-	if in.EntitlementValues == nil {
-		return nil
-	}
-	out := slices.Clone(before)
+// values returns the values of fields of the body.
+func (in customerInput) values() (out []ecrintypes.LicenseFieldValue) {
 	for _, v := range in.EntitlementValues {
-		i := slices.IndexFunc(out, func(f ecrintypes.LicenseField) bool { return f.Name == v.Name })
-		if i < 0 {
-			i = len(out)
-			out = append(out, ecrintypes.LicenseField{Name: v.Name, Title: v.Name, ValueType: ecrintypes.FieldTypeString})
-		}
-		out[i].Value = v.Value
+		out = append(out, ecrintypes.LicenseFieldValue{Name: v.Name, Value: v.Value})
 	}
 	return out
 }
@@ -197,9 +193,10 @@ func createCustomer(x *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	features, _ := in.features()
 	made, err := do[ecrintypes.CreateCustomerResponse](x, "CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: slug,
 		CustomerName: in.Name, Email: valueOf(in.Email), CustomId: valueOf(in.CustomID), CustomerType: ecrintypes.CustomerType(in.Type),
-		ExpiresAt: expires, Channels: in.channels(), Features: in.features(nil), Fields: in.fields(nil)})
+		ExpiresAt: expires, Channels: in.channels(), Features: features, Fields: in.fields()})
 	if err != nil {
 		return answer{}, err
 	}
@@ -242,15 +239,16 @@ func updateCustomer(x *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	before, err := x.customer()
+	slug, err := x.names.SlugOfCustomer(x.r.Context(), x.req.By.Account, x.at["customer"])
 	if err != nil {
 		return answer{}, err
 	}
+	added, removed := in.features()
 	never := in.ExpiresAt != nil && expires == nil
 	changed, err := do[ecrintypes.CustomerResponse](x, "UpdateCustomer", &ecrintypes.UpdateCustomerRequest{
-		ApplicationSlug: before.ApplicationSlug, CustomerId: before.CustomerId, CustomerName: in.Name, Email: in.Email, CustomId: in.CustomID,
+		ApplicationSlug: slug, CustomerId: x.at["customer"], CustomerName: in.Name, Email: in.Email, CustomId: in.CustomID,
 		CustomerType: ecrintypes.CustomerType(in.Type), ExpiresAt: expires, NeverExpires: &never, Channels: in.channels(),
-		Features: in.features(before.Features), Fields: in.fields(before.Fields)})
+		AddedFeatures: added, RemovedFeatures: removed, FieldValues: in.values()})
 	if err != nil {
 		return answer{}, err
 	}

@@ -172,6 +172,83 @@ func TestPoliciesDecide(t *testing.T) {
 	}
 }
 
+// A user whose policy covers one application, or one channel, sees that one in lists, and acts on no other. Who may see none is refused.
+func TestPoliciesOfOneApplicationAndChannel(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	shop, other := f.app("shop"), f.app("other")
+	spec := object(t, members{"spec_gzip": packed(t, files)})
+	for _, app := range []string{"shop", "other"} {
+		if got := f.call(f.key, "POST", "/v3/app/"+app+"/release", spec); got.status != 201 {
+			t.Fatalf("a release: got %d %s", got.status, got.text)
+		}
+	}
+	if got := f.call(f.key, "POST", "/v3/policy", policyBody(t, "team", "", defined(t, "kots/app/shop/read", ""))); got.status != 200 {
+		t.Fatalf("a policy: got %d %s", got.status, got.text)
+	}
+	user := f.user("seller", "arn:aws:iam::"+f.Root(t).ID+":policy/vendor/team", "")
+	promote := func(channels ...string) string {
+		return object(t, members{"channelIds": append([]string{}, channels...), "versionLabel": "1.0"})
+	}
+	channel := func(ids map[string]string, which string) string { return "kots/app/*/channel/" + ids[which] }
+	for _, c := range []struct {
+		allowed, denied string
+		sees            []string // paths and what their answers have
+		not             []string // what the answers to /v3/apps and /v3/app/shop/channels have not
+		can, cannot     []recorded
+	}{
+		{"kots/app/shop/read", "", []string{"/v3/apps", `"slug":"shop"`}, []string{`"slug":"other"`, "channelSlug"}, nil,
+			[]recorded{{method: "GET", path: "/v3/app/other"}, {method: "GET", path: "/v3/app/shop/channels"}}},
+		{"kots/app/shop/** " + channel(other, "beta") + "/promote", "**/*",
+			[]string{"/v3/apps", `"slug":"shop"`, "/v3/apps", `"channelSlug":"stable"`}, []string{`"slug":"other"`},
+			[]recorded{{method: "POST", path: "/v3/app/shop/release/1/promote", body: promote(shop["stable"], shop["beta"])},
+				{method: "POST", path: "/v3/app/other/release/1/promote", body: promote(other["beta"])},
+				{method: "POST", path: "/v3/app/other/release/1/promote", body: promote("beta")}},
+			[]recorded{{method: "POST", path: "/v3/app/other/release/1/promote", body: promote(other["beta"], other["stable"])},
+				{method: "POST", path: "/v3/app/other/release/1/promote", body: promote("stable")},
+				{method: "POST", path: "/v3/app/other/release/1/promote", body: promote("none")},
+				{method: "PUT", path: "/v3/app/other/channel/" + other["beta"], body: `{"name":"x"}`}}},
+		{"kots/app/shop/read " + channel(shop, "stable") + "/read " + channel(shop, "stable") + "/update", "",
+			[]string{"/v3/apps", `"channelSlug":"stable"`, "/v3/app/shop/channels", `"channelSlug":"stable"`}, []string{`"channelSlug":"beta"`},
+			[]recorded{{method: "GET", path: "/v3/app/shop/channel/" + shop["stable"]},
+				{method: "PUT", path: "/v3/app/shop/channel/stable", body: `{"name":"Stable"}`}},
+			[]recorded{{method: "PUT", path: "/v3/app/shop/channel/" + shop["beta"], body: `{"name":"x"}`},
+				{method: "DELETE", path: "/v3/app/shop/channel/" + shop["stable"]}, {method: "GET", path: "/v3/app/other/channels"},
+				{method: "GET", path: "/v3/app/none/channels"}}},
+		{"**/*", channel(shop, "stable") + "/promote", nil, nil,
+			[]recorded{{method: "POST", path: "/v3/app/shop/release/1/promote", body: promote("beta")}},
+			[]recorded{{method: "POST", path: "/v3/app/shop/release/1/promote", body: promote(shop["stable"])},
+				{method: "POST", path: "/v3/app/shop/release/1/promote", body: promote("beta", "stable")}}},
+		{"kots/license/*/archive", "", nil, nil, nil, []recorded{{method: "GET", path: "/v3/apps"}}},
+	} {
+		got := f.call(f.key, "PUT", "/v3/policy/team", policyBody(t, "team", "", defined(t, c.allowed, c.denied)))
+		if got.status != 200 {
+			t.Fatalf("allowed %s, denied %s: got %d %s", c.allowed, c.denied, got.status, got.text)
+		}
+		for i := 0; i < len(c.sees); i += 2 {
+			if got := f.call(user, "GET", c.sees[i], ""); got.status != 200 || !strings.Contains(got.text, c.sees[i+1]) {
+				t.Errorf("allowed %s, denied %s: GET %s: got %d %s, want %s", c.allowed, c.denied, c.sees[i], got.status, got.text, c.sees[i+1])
+			}
+		}
+		for _, path := range []string{"/v3/apps", "/v3/app/shop/channels"} {
+			got := f.call(user, "GET", path, "")
+			for _, not := range c.not {
+				if strings.Contains(got.text, not) {
+					t.Errorf("allowed %s, denied %s: GET %s: got %s with %s", c.allowed, c.denied, path, got.text, not)
+				}
+			}
+		}
+		for want, all := range map[int][]recorded{200: c.can, 403: c.cannot} {
+			for _, one := range all {
+				if got := f.call(user, one.method, one.path, one.body); got.status != want {
+					t.Errorf("allowed %s, denied %s: %s %s %s: got %d %s, want %d", c.allowed, c.denied, one.method, one.path, one.body, got.status,
+						got.text, want)
+				}
+			}
+		}
+	}
+}
+
 // What is no policy of the path is not reached, and a document that another tool has made or changed has no definition.
 func TestPoliciesOfOthers(t *testing.T) {
 	t.Parallel()
@@ -267,7 +344,7 @@ func TestPoliciesAreRefused(t *testing.T) {
 		"no definition JSON": {policyBody(t, "x", "", "{"), "JSON like"},
 		"unknown member":     {policyBody(t, "x", "", `{"v1":{"name":"x","resources":{"allowed":["**/*"],"denyed":[]}}}`), "unknown field"},
 		"unknown app":        {policyBody(t, "x", "", defined(t, "kots/app/2HKXWE5CM7bqkR5T2sKfVniMJfD/read", "")), "no application"},
-		"one channel":        {policyBody(t, "x", "", defined(t, "**/*", "kots/app/*/channel/123456/promote")), "cannot be limited to one"},
+		"one channel":        {policyBody(t, "x", "", defined(t, "**/*", "kots/app/*/channel/123456/promote")), "has no id of a channel"},
 		"long document":      {policyBody(t, "x", "", defined(t, strings.Join(rules, " "), "")), "IAM has at most 6144"},
 	} {
 		got := f.call(f.key, "POST", "/v3/policy", c.body)

@@ -123,7 +123,8 @@ func (x *request) registryLogs(of []ecrintypes.VendorApplication, prefixes []str
 
 // logged returns the applications whose pull logs have lines of the caller's account: that of the query, or the first of all.
 func (x *request) logged() ([]ecrintypes.VendorApplication, error) {
-	in := &ecrintypes.DescribeApplicationsRequest{}
+	permitted := true
+	in := &ecrintypes.DescribeApplicationsRequest{Permitted: &permitted}
 	q := x.r.URL.Query()
 	if id := cmp.Or(q.Get("app"), q.Get("appId")); id != "" {
 		slug, err := x.names.SlugOf(x.r.Context(), x.req.By.Account, id)

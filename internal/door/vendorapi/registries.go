@@ -272,7 +272,9 @@ func (x *request) registries() ([]registry, error) {
 		return nil, err
 	}
 	ids := map[string]string{}
-	applications, err := do[ecrintypes.DescribeApplicationsResponse](x, "DescribeApplications", &ecrintypes.DescribeApplicationsRequest{})
+	permitted := true
+	applications, err := do[ecrintypes.DescribeApplicationsResponse](x, "DescribeApplications", &ecrintypes.DescribeApplicationsRequest{
+		Permitted: &permitted})
 	if err != nil && !errors.Is(err, fault.AccessDenied) {
 		return nil, err
 	}

@@ -201,7 +201,8 @@ func (c *commands) customerShow() *cobra.Command {
 			return out, c.detailed([]string{"NAME", one.CustomerName}, []string{"ID", one.CustomerId}, []string{"ARN", one.Arn},
 				[]string{"CUSTOM ID", one.CustomId}, []string{"EMAIL", one.Email}, []string{"TYPE", string(one.CustomerType)},
 				[]string{"LICENCE", stateOf(one, time.Now())}, []string{"CHANNELS", strings.Join(channels, ", ")},
-				[]string{"FEATURES", strings.Join(features, ", ")}, []string{"CREATED", stamp(one.CreatedAt.Time)}), err
+				[]string{"FEATURES", strings.Join(features, ", ")}, []string{"CREATED", stamp(one.CreatedAt.Time)},
+				[]string{"LICENCE USED", stampOrDash(one.LicenseUsedAt)}, []string{"ADDRESS", one.LicenseAddress}), err
 		})
 }
 

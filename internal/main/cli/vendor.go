@@ -173,7 +173,7 @@ func (c *commands) channelList() *cobra.Command {
 	return c.vendorCommand("list APP", "List the channels of an application",
 		func(ctx context.Context, s caller, account string, args []string) (any, func() error, error) {
 			var out ecrintypes.ListChannelsResponse
-			err := s.Call(ctx, "ListChannels", &ecrintypes.ApplicationRequest{AccountId: account, ApplicationSlug: args[0]}, &out)
+			err := s.Call(ctx, "ListChannels", &ecrintypes.ListChannelsRequest{AccountId: account, ApplicationSlug: args[0]}, &out)
 			rows := [][]string{{"SLUG", "NAME", "VERSIONS", "DEFAULT", "SEMVER", "ID"}}
 			for _, one := range out.Channels {
 				rows = append(rows, []string{one.ChannelSlug, one.ChannelName, fmt.Sprint(one.LastSequence), fmt.Sprint(one.IsDefault),

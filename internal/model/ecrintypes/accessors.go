@@ -23,6 +23,9 @@ func (v *ApplicationRequest) GetApplicationSlug() string { return v.ApplicationS
 // GetAccessRequestId returns the member accessRequestId, or "" if it is absent.
 func (v *ApproveAccessRequestRequest) GetAccessRequestId() string { return v.AccessRequestId }
 
+// GetChannelId returns the member channelId, or "" if it is absent.
+func (v *ChannelRequest) GetChannelId() string { return v.ChannelId }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ChannelRequest) GetAccountId() string { return v.AccountId }
 
@@ -169,6 +172,9 @@ func (v *DeleteQuotaRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteSecretRequest) GetAccountId() string { return v.AccountId }
+
+// GetChannelId returns the member channelId, or "" if it is absent.
+func (v *DemoteReleaseRequest) GetChannelId() string { return v.ChannelId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DemoteReleaseRequest) GetAccountId() string { return v.AccountId }
@@ -321,6 +327,12 @@ func (v *ListAccessRequestsRequest) GetRegistryId() string { return v.RegistryId
 func (v *ListAuditEventsRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListChannelsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListChannelsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListConsoleSessionsRequest) GetAccountId() string { return v.AccountId }
 
 // GetUserName returns the member userName, or "" if it is absent.
@@ -394,6 +406,9 @@ func (v *ListPinnedImagesRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *ListPinnedImagesRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetChannelId returns the member channelId, or "" if it is absent.
+func (v *ListPromotionsRequest) GetChannelId() string { return v.ChannelId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListPromotionsRequest) GetAccountId() string { return v.AccountId }
@@ -745,6 +760,9 @@ func (v *UntagImageRequest) GetImageTag() string { return v.ImageTag }
 
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
+
+// GetChannelId returns the member channelId, or "" if it is absent.
+func (v *UpdateChannelRequest) GetChannelId() string { return v.ChannelId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *UpdateChannelRequest) GetAccountId() string { return v.AccountId }

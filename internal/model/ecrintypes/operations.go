@@ -194,7 +194,7 @@ var Operations = map[string]awswire.Operation{
 	"ListChannels": {
 		Name:   "ListChannels",
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
-		Input:  func() awswire.Input { return new(ApplicationRequest) },
+		Input:  func() awswire.Input { return new(ListChannelsRequest) },
 		Output: func() any { return new(ListChannelsResponse) },
 	},
 	"UpdateChannel": {

@@ -83,6 +83,7 @@ var (
 	ruleLabelTerm              = &awswire.StringRule{Min: 1, Max: 1281}
 	ruleLabelTermList          = awswire.SizeRule{Min: 1, Max: 10}
 	ruleLicenseFieldList       = awswire.SizeRule{Max: 100}
+	ruleLicenseFieldValueList  = awswire.SizeRule{Max: 100}
 	ruleLicenseVersion         = &awswire.StringRule{Enum: []string{"v1beta1", "v1beta2"}}
 	ruleLifecycleDocument      = &awswire.StringRule{Enum: []string{"POLICY", "EXTENSION"}}
 	ruleLifecycleText          = &awswire.StringRule{Min: 1, Max: 30720}

@@ -442,8 +442,10 @@ type Customer struct {
 	Channels        []CustomerChannel `json:"channels,omitzero"` // 0 to 100 elements
 	Features        []CustomerFeature `json:"features,omitzero"` // 0 to 20 elements
 	Fields          []LicenseField    `json:"fields,omitzero"`   // 0 to 100 elements
-	CreatedAt       awswire.Time      `json:"createdAt"`         // required
-	UpdatedAt       awswire.Time      `json:"updatedAt"`         // required
+	LicenseUsedAt   *awswire.Time     `json:"licenseUsedAt,omitzero"`
+	LicenseAddress  string            `json:"licenseAddress,omitzero"`
+	CreatedAt       awswire.Time      `json:"createdAt"` // required
+	UpdatedAt       awswire.Time      `json:"updatedAt"` // required
 	CreatedBy       string            `json:"createdBy,omitzero"`
 }
 
@@ -681,6 +683,7 @@ type DescribeAccessRequestResponse struct {
 type DescribeApplicationsRequest struct {
 	AccountId       string `json:"accountId,omitzero"`
 	ApplicationSlug string `json:"applicationSlug,omitzero"` // 1 to 63 characters
+	Permitted       *bool  `json:"permitted,omitzero"`
 }
 
 // DescribeApplicationsResponse is the answer of DescribeApplications.
@@ -1221,6 +1224,12 @@ type LicenseField struct {
 	Hidden      *bool     `json:"hidden,omitzero"`
 }
 
+// LicenseFieldValue is a part of requests or answers.
+type LicenseFieldValue struct {
+	Name  string `json:"name"`           // required, 1 to 255 characters
+	Value string `json:"value,omitzero"` // at most 255 characters
+}
+
 // LicenseStep is a part of requests or answers.
 type LicenseStep struct {
 	Name    string `json:"name"`   // required
@@ -1309,6 +1318,13 @@ type ListAuditEventsRequest struct {
 type ListAuditEventsResponse struct {
 	Events    []string `json:"events"`             // required
 	NextToken string   `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListChannelsRequest is the request of ListChannels.
+type ListChannelsRequest struct {
+	Permitted       *bool  `json:"permitted,omitzero"`
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
 }
 
 // ListChannelsResponse is the answer of ListChannels.
@@ -2573,19 +2589,22 @@ type UpdateChannelRequest struct {
 
 // UpdateCustomerRequest is the request of UpdateCustomer.
 type UpdateCustomerRequest struct {
-	CustomerId      string            `json:"customerId"`            // required, 1 to 255 characters
-	CustomerName    string            `json:"customerName,omitzero"` // 1 to 255 characters
-	NeverExpires    *bool             `json:"neverExpires,omitzero"`
-	Archived        *bool             `json:"archived,omitzero"`
-	AccountId       string            `json:"accountId,omitzero"`
-	ApplicationSlug string            `json:"applicationSlug"`   // required, 1 to 63 characters
-	CustomId        *string           `json:"customId,omitzero"` // 0 to 255 characters
-	Email           *string           `json:"email,omitzero"`    // 0 to 255 characters
-	CustomerType    CustomerType      `json:"customerType,omitzero"`
-	ExpiresAt       *awswire.Time     `json:"expiresAt,omitzero"`
-	Channels        []CustomerChannel `json:"channels,omitzero"` // 0 to 100 elements
-	Features        []CustomerFeature `json:"features,omitzero"` // 0 to 20 elements
-	Fields          []LicenseField    `json:"fields,omitzero"`   // 0 to 100 elements
+	CustomerId      string              `json:"customerId"`            // required, 1 to 255 characters
+	CustomerName    string              `json:"customerName,omitzero"` // 1 to 255 characters
+	NeverExpires    *bool               `json:"neverExpires,omitzero"`
+	Archived        *bool               `json:"archived,omitzero"`
+	AccountId       string              `json:"accountId,omitzero"`
+	ApplicationSlug string              `json:"applicationSlug"`   // required, 1 to 63 characters
+	CustomId        *string             `json:"customId,omitzero"` // 0 to 255 characters
+	Email           *string             `json:"email,omitzero"`    // 0 to 255 characters
+	CustomerType    CustomerType        `json:"customerType,omitzero"`
+	ExpiresAt       *awswire.Time       `json:"expiresAt,omitzero"`
+	Channels        []CustomerChannel   `json:"channels,omitzero"`        // 0 to 100 elements
+	Features        []CustomerFeature   `json:"features,omitzero"`        // 0 to 20 elements
+	AddedFeatures   []CustomerFeature   `json:"addedFeatures,omitzero"`   // 0 to 20 elements
+	RemovedFeatures []CustomerFeature   `json:"removedFeatures,omitzero"` // 0 to 20 elements
+	FieldValues     []LicenseFieldValue `json:"fieldValues,omitzero"`     // 0 to 100 elements
+	Fields          []LicenseField      `json:"fields,omitzero"`          // 0 to 100 elements
 }
 
 // UpdateIntegrationRequest is the request of UpdateIntegration.

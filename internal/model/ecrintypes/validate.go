@@ -857,6 +857,18 @@ func (v *LicenseField) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *LicenseFieldValue) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *LicenseFieldValue) check(c *awswire.Checker, at string) {
+	c.String(at+"name", v.Name, ruleVendorName)
+	c.Optional(at+"value", v.Value, ruleVendorWord)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListAccessKeysRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -910,6 +922,18 @@ func (v *ListAuditEventsRequest) check(c *awswire.Checker, at string) {
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListChannelsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListChannelsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -2102,6 +2126,24 @@ func (v *UpdateCustomerRequest) check(c *awswire.Checker, at string) {
 		c.Size(at+"features", len(v.Features), ruleCustomerFeatureList)
 		for _, e := range v.Features {
 			c.Within(at+"features", awswire.Elements, string(e), ruleCustomerFeature)
+		}
+	}
+	if v.AddedFeatures != nil {
+		c.Size(at+"addedFeatures", len(v.AddedFeatures), ruleCustomerFeatureList)
+		for _, e := range v.AddedFeatures {
+			c.Within(at+"addedFeatures", awswire.Elements, string(e), ruleCustomerFeature)
+		}
+	}
+	if v.RemovedFeatures != nil {
+		c.Size(at+"removedFeatures", len(v.RemovedFeatures), ruleCustomerFeatureList)
+		for _, e := range v.RemovedFeatures {
+			c.Within(at+"removedFeatures", awswire.Elements, string(e), ruleCustomerFeature)
+		}
+	}
+	if v.FieldValues != nil {
+		c.Size(at+"fieldValues", len(v.FieldValues), ruleLicenseFieldValueList)
+		for i := range v.FieldValues {
+			v.FieldValues[i].check(c, awswire.Item(at+"fieldValues", i))
 		}
 	}
 	if v.Fields != nil {

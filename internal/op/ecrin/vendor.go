@@ -3,6 +3,7 @@ package ecrin
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -21,6 +22,9 @@ type Shipped struct {
 	Host   endpoint.Host
 	Region name.Region // of the request
 	Secure bool        // the request came by TLS
+
+	Applications []meta.Application // those of a list
+	Channels     []meta.Channel     // those that the request names, or those of a list
 }
 
 // applicationNamed is an input with the members accountId and applicationSlug.
@@ -67,7 +71,105 @@ func OnApplications(s *Service, ctx context.Context, req guard.Request, in *ecri
 		return onApplication(s, ctx, req, in, in.ApplicationSlug)
 	}
 	t, err := onApplication(s, ctx, req, in, "*")
+	if err != nil {
+		return t, err
+	}
 	t.Absent, t.Value.Slug = nil, ""
+	if t.Value.Applications, err = s.meta.Applications(ctx, t.Value.Account); err != nil || !yes(in.Permitted) {
+		return t, err
+	}
+	err = selected(s, ctx, req, &t.Asks[0], "ecrin:DescribeApplications", &t.Value.Applications, func(ask *guard.Ask, a meta.Application) {
+		ask.Resource = a.ARN()
+	})
+	return t, err
+}
+
+// selected keeps of a list what the caller may see by itself, at most a few hundred decisions. If that is something, whole, the ask for the
+// whole list, needs no further permission; otherwise it stays, so that who may see nothing is denied. about makes an ask one for a part.
+func selected[T any](s *Service, ctx context.Context, req guard.Request, whole *guard.Ask, action string, all *[]T,
+	about func(*guard.Ask, T)) error {
+	var kept []T
+	for _, one := range *all {
+		ask := *whole
+		ask.Action, ask.Reserved = action, s.reserved(action)
+		about(&ask, one)
+		may, err := s.guard.Allowed(ctx, req.By, req.From, ask)
+		if err != nil {
+			return err
+		}
+		if may {
+			kept = append(kept, one)
+		}
+	}
+	if len(kept) > 0 {
+		*all, whole.Own = kept, true
+	}
+	return nil
+}
+
+// channelKey is the condition key of actions on a channel: its id.
+const channelKey = "ecrin:ChannelId"
+
+func withChannel(ask guard.Ask, id string) guard.Ask {
+	ask.Keys = append(slices.Clip(ask.Keys), guard.ConditionKey{Name: channelKey, Values: []string{id}})
+	return ask
+}
+
+// onChannels resolves an application with channels of it, which are named by their ids or slugs. Each needs the permission.
+func onChannels(s *Service, ctx context.Context, req guard.Request, in applicationNamed, named []string) (guard.Target[Shipped], error) {
+	t, err := onApplication(s, ctx, req, in, in.GetApplicationSlug())
+	if err != nil || len(named) == 0 {
+		return t, err
+	}
+	ask, absent := t.Asks[0], t.Absent
+	t.Asks = nil
+	for _, one := range named {
+		c := meta.Channel{ID: one}
+		if absent == nil {
+			switch c, err = s.meta.Channel(ctx, t.Value.ID, one); {
+			case err == nil:
+				t.Value.Channels = append(t.Value.Channels, c)
+			case errors.Is(err, fault.ObjectNotFound):
+				c.ID, t.Absent = one, err
+			default:
+				return t, err
+			}
+		}
+		if !slices.ContainsFunc(t.Asks, func(a guard.Ask) bool { return a.Keys[len(a.Keys)-1].Values[0] == c.ID }) {
+			t.Asks = append(t.Asks, withChannel(ask, c.ID))
+		}
+	}
+	return t, nil
+}
+
+// channelNamed is an input with the members accountId, applicationSlug and channelId.
+type channelNamed interface {
+	applicationNamed
+	GetChannelId() string
+}
+
+// OnChannel resolves a channel of an application, which is the only one of Channels.
+func OnChannel[In channelNamed](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Shipped], error) {
+	return onChannels(s, ctx, req, in, []string{in.GetChannelId()})
+}
+
+// OnPromotion resolves the channels on which a release is promoted.
+func OnPromotion(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.PromoteReleaseRequest) (guard.Target[Shipped], error) {
+	return onChannels(s, ctx, req, in, in.ChannelIds)
+}
+
+// OnChannelList resolves the channels of an application that are not archived, in the order of their creation.
+func OnChannelList(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ListChannelsRequest) (guard.Target[Shipped], error) {
+	t, err := onApplication(s, ctx, req, in, in.ApplicationSlug)
+	if err != nil || t.Absent != nil {
+		return t, err
+	}
+	if t.Value.Channels, err = s.meta.Channels(ctx, t.Value.ID); err != nil || !yes(in.Permitted) {
+		return t, err
+	}
+	err = selected(s, ctx, req, &t.Asks[0], "ecrin:ListChannels", &t.Value.Channels, func(ask *guard.Ask, c meta.Channel) {
+		*ask = withChannel(*ask, c.ID)
+	})
 	return t, err
 }
 
@@ -126,15 +228,13 @@ func (s *Service) CreateApplication(ctx context.Context, by identity.Caller, at 
 	return &ecrintypes.VendorApplicationResponse{Application: showApplication(a), Channels: showChannels(channels)}, err
 }
 
-// DescribeApplications returns an application, or all of an account by their slugs.
-func (s *Service) DescribeApplications(ctx context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.DescribeApplicationsRequest) (
+// DescribeApplications returns an application, or all of an account by their slugs. With permitted they are those that the caller may
+// describe alone; who may describe none of them is denied.
+func (s *Service) DescribeApplications(_ context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.DescribeApplicationsRequest) (
 	*ecrintypes.DescribeApplicationsResponse, error) {
-	all := []meta.Application{at.Application}
-	if at.ID == "" {
-		var err error
-		if all, err = s.meta.Applications(ctx, at.Account); err != nil {
-			return nil, err
-		}
+	all := at.Applications
+	if at.ID != "" {
+		all = []meta.Application{at.Application}
 	}
 	out := &ecrintypes.DescribeApplicationsResponse{Applications: []ecrintypes.VendorApplication{}}
 	for _, a := range all {
@@ -163,14 +263,11 @@ func (s *Service) CreateChannel(ctx context.Context, _ identity.Caller, at Shipp
 }
 
 // ListChannels returns the channels of an application that are not archived, in the order of their creation, each with the newest version
-// that it offers.
-func (s *Service) ListChannels(ctx context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.ApplicationRequest) (
+// that it offers. With permitted they are those that the caller may list alone, by the condition key ecrin:ChannelId; who may list none of
+// them is denied.
+func (s *Service) ListChannels(ctx context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.ListChannelsRequest) (
 	*ecrintypes.ListChannelsResponse, error) {
-	all, err := s.meta.Channels(ctx, at.ID)
-	if err != nil {
-		return nil, err
-	}
-	shown, err := s.withCurrent(ctx, showChannels(all))
+	shown, err := s.withCurrent(ctx, showChannels(at.Channels))
 	return &ecrintypes.ListChannelsResponse{Channels: shown}, err
 }
 
@@ -184,7 +281,7 @@ func (s *Service) UpdateChannel(ctx context.Context, _ identity.Caller, at Shipp
 	if in.ChannelName != "" {
 		change.Name = &in.ChannelName
 	}
-	c, err := s.vendor.ChangeChannel(ctx, at.Application, in.ChannelId, change)
+	c, err := s.vendor.ChangeChannel(ctx, at.Channels[0], change)
 	if err != nil {
 		return nil, err
 	}
@@ -193,13 +290,10 @@ func (s *Service) UpdateChannel(ctx context.Context, _ identity.Caller, at Shipp
 
 // ArchiveChannel archives a channel that no customer is on.
 //
-// Errors: fault.ObjectNotFound, and those of meta.Store.ArchiveChannel.
-func (s *Service) ArchiveChannel(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ChannelRequest) (
+// Errors: those of meta.Store.ArchiveChannel.
+func (s *Service) ArchiveChannel(ctx context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.ChannelRequest) (
 	*ecrintypes.ChannelResponse, error) {
-	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
-	if err != nil {
-		return nil, err
-	}
+	c := at.Channels[0]
 	c.Archived = true
 	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, s.meta.ArchiveChannel(ctx, c)
 }

@@ -145,6 +145,9 @@ type customerChange struct {
 	channels        []ecrintypes.CustomerChannel
 	features        []ecrintypes.CustomerFeature
 	fields          []ecrintypes.LicenseField
+	// What changes of features and fields; the others stay.
+	added, removed []ecrintypes.CustomerFeature
+	values         []ecrintypes.LicenseFieldValue
 }
 
 // change applies a change to a customer and its details.
@@ -202,8 +205,47 @@ func (s *Service) change(ctx context.Context, a meta.Application, c *meta.Custom
 			d.Fields[f.Name] = field
 		}
 	}
+	for _, f := range ch.added {
+		*features[f](&d.Features) = true
+	}
+	for _, f := range ch.removed {
+		if slices.Contains(ch.added, f) {
+			return ecr.BadMember("RemovedFeatures", "must not have the feature "+string(f)+", which is also added")
+		}
+		*features[f](&d.Features) = false
+	}
+	return setValues(d, ch.values)
+}
+
+// setValues changes the values of fields of a licence. A field keeps its type; one that does not exist is made, with a text.
+//
+// Errors: fault.InvalidParameter.
+func setValues(d *vendor.Details, values []ecrintypes.LicenseFieldValue) error {
+	if len(values) > 0 && d.Fields == nil {
+		d.Fields = map[string]license.Field{}
+	}
+	for _, v := range values {
+		if v.Name == license.FieldExpiry {
+			return ecr.BadMember("FieldValues", "must not have the field "+v.Name+": the end of the licence is expiresAt")
+		}
+		before, ok := d.Fields[v.Name]
+		if !ok {
+			if before.Title = v.Name; len(d.Fields) >= maxFields {
+				return ecr.BadMember("FieldValues", fmt.Sprintf("must not make more than %d fields of a licence", maxFields))
+			}
+		}
+		field, err := fieldOf(ecrintypes.LicenseField{Name: v.Name, Title: before.Title, Description: before.Description, Value: v.Value,
+			ValueType: ecrintypes.FieldType(before.Type), Hidden: &before.Hidden})
+		if err != nil {
+			return err
+		}
+		d.Fields[v.Name] = field
+	}
 	return nil
 }
+
+// maxFields is the largest number of fields of a licence, as the model has it of a list of them.
+const maxFields = 100
 
 // showCustomer returns a customer without its licence. names are the slugs of channels by their ids.
 func showCustomer(slug string, c meta.Customer, names map[string]string) (ecrintypes.Customer, error) {
@@ -213,7 +255,8 @@ func showCustomer(slug string, c meta.Customer, names map[string]string) (ecrint
 	}
 	out := ecrintypes.Customer{CustomerId: c.ID, CustomerName: c.Name, Arn: meta.CustomerARN(c.Account, slug, c.ID), ApplicationSlug: slug,
 		CustomId: c.CustomID, Email: d.Email, CustomerType: ecrintypes.CustomerType(d.Type), ExpiresAt: awswire.At(c.ExpiresAt),
-		ArchivedAt: awswire.At(c.ArchivedAt), LicenseSequence: c.Sequence, CreatedAt: awswire.Time{Time: c.CreatedAt},
+		ArchivedAt: awswire.At(c.ArchivedAt), LicenseSequence: c.Sequence, LicenseUsedAt: awswire.At(c.UsedAt), LicenseAddress: c.UsedFrom,
+		CreatedAt: awswire.Time{Time: c.CreatedAt},
 		UpdatedAt: awswire.Time{Time: c.UpdatedAt}, CreatedBy: c.CreatedBy}
 	for _, of := range c.Channels {
 		one := ecrintypes.CustomerChannel{ChannelId: of.Channel, ChannelSlug: names[of.Channel], IsDefault: &of.Default}
@@ -266,8 +309,8 @@ func (s *Service) CreateCustomer(ctx context.Context, by identity.Caller, at Shi
 			}
 		}
 	}
-	err := s.change(ctx, at.Application, &c, &d, customerChange{&in.CustomId, &in.Email, in.CustomerType, in.ExpiresAt, in.Channels,
-		in.Features, in.Fields})
+	err := s.change(ctx, at.Application, &c, &d, customerChange{customID: &in.CustomId, email: &in.Email, kind: in.CustomerType,
+		expiresAt: in.ExpiresAt, channels: in.Channels, features: in.Features, fields: in.Fields})
 	if err != nil {
 		return nil, err
 	}
@@ -285,6 +328,8 @@ func (s *Service) CreateCustomer(ctx context.Context, by identity.Caller, at Shi
 }
 
 // UpdateCustomer changes what is in the request of a customer. archived ends its licence from the next request on, and begins it again.
+// features and fields replace all of them; addedFeatures, removedFeatures and fieldValues change single ones of those that the customer has
+// at the moment of the change.
 //
 // Errors: fault.InvalidParameter, fault.ObjectNotFound (a channel), and those of vendor.Service.ChangeCustomer.
 func (s *Service) UpdateCustomer(ctx context.Context, by identity.Caller, at Licensee, in *ecrintypes.UpdateCustomerRequest) (
@@ -296,8 +341,15 @@ func (s *Service) UpdateCustomer(ctx context.Context, by identity.Caller, at Lic
 	if in.CustomerName != "" {
 		c.Name = in.CustomerName
 	}
-	if err := s.change(ctx, at.Application, &c, &d, customerChange{in.CustomId, in.Email, in.CustomerType, in.ExpiresAt, in.Channels,
-		in.Features, in.Fields}); err != nil {
+	switch {
+	case in.Features != nil && (in.AddedFeatures != nil || in.RemovedFeatures != nil):
+		return nil, ecr.BadMember("Features", "must not be given together with addedFeatures or removedFeatures")
+	case in.Fields != nil && in.FieldValues != nil:
+		return nil, ecr.BadMember("Fields", "must not be given together with fieldValues")
+	}
+	if err := s.change(ctx, at.Application, &c, &d, customerChange{customID: in.CustomId, email: in.Email, kind: in.CustomerType,
+		expiresAt: in.ExpiresAt, channels: in.Channels, features: in.Features, fields: in.Fields, added: in.AddedFeatures,
+		removed: in.RemovedFeatures, values: in.FieldValues}); err != nil {
 		return nil, err
 	}
 	if yes(in.NeverExpires) {

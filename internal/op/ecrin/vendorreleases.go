@@ -200,7 +200,7 @@ func showPromotion(p meta.Promotion, c meta.Channel) ecrintypes.ReleasePromotion
 		PromotedBy: p.PromotedBy, DemotedAt: awswire.At(p.DemotedAt), ProxyDomain: p.ProxyDomain, RegistryDomain: p.RegistryDomain}
 }
 
-// PromoteRelease offers a release on channels, which are named by their ids or slugs.
+// PromoteRelease offers a release on channels.
 //
 // Errors: those of vendor.Service.Promote.
 func (s *Service) PromoteRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.PromoteReleaseRequest) (
@@ -208,7 +208,7 @@ func (s *Service) PromoteRelease(ctx context.Context, by identity.Caller, at Shi
 	tell := func(p meta.Promotion, c meta.Channel) event.Event {
 		return s.told(at, event.Vendor{Action: event.ReleasePromoted, Channel: c.Slug, Version: p.Label, Sequence: p.Sequence, Principal: by.ARN})
 	}
-	all, channels, err := s.vendor.Promote(ctx, at.Application, vendor.Promotion{Release: in.Sequence, Channels: in.ChannelIds,
+	all, channels, err := s.vendor.Promote(ctx, at.Application, vendor.Promotion{Release: in.Sequence, Channels: at.Channels,
 		Label: in.VersionLabel, Notes: in.ReleaseNotes, Required: yes(in.Required), By: by.ARN, Tell: tell})
 	if err != nil {
 		return nil, err
@@ -225,10 +225,7 @@ func (s *Service) PromoteRelease(ctx context.Context, by identity.Caller, at Shi
 // Errors: fault.ObjectNotFound.
 func (s *Service) DemoteRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.DemoteReleaseRequest) (
 	*ecrintypes.DemoteReleaseResponse, error) {
-	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
-	if err != nil {
-		return nil, err
-	}
+	c := at.Channels[0]
 	change := event.Vendor{Action: event.ReleaseDemoted, Channel: c.Slug, Sequence: in.ChannelSequence, Principal: by.ARN}
 	if yes(in.Undo) {
 		change.Action = event.ReleaseRestored
@@ -239,13 +236,10 @@ func (s *Service) DemoteRelease(ctx context.Context, by identity.Caller, at Ship
 
 // ListPromotions lists the versions of a channel, the oldest first unless newestFirst is true; with demoted those that are not offered too.
 //
-// Errors: fault.ObjectNotFound, fault.InvalidParameter (nextToken).
+// Errors: fault.InvalidParameter (nextToken).
 func (s *Service) ListPromotions(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListPromotionsRequest) (
 	*ecrintypes.ListPromotionsResponse, error) {
-	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
-	if err != nil {
-		return nil, err
-	}
+	c := at.Channels[0]
 	list, scope, from := s.meta.Promotions, fmt.Sprintf("ListPromotions %s %v", c.ID, yes(in.Demoted)), int64(0)
 	if yes(in.NewestFirst) {
 		list, scope = s.meta.NewestPromotions, scope+" newest first"

@@ -15,7 +15,7 @@ var knownKeys = strings.Fields(`
 	aws:PrincipalIsAWSService aws:PrincipalOrgID aws:PrincipalOrgPaths aws:PrincipalServiceName aws:PrincipalType
 	aws:Referer aws:RequestedRegion aws:ResourceAccount aws:ResourceOrgID aws:SecureTransport aws:SourceAccount
 	aws:SourceArn aws:SourceIdentity aws:SourceIp aws:TagKeys aws:TokenIssueTime aws:UserAgent aws:ViaAWSService
-	aws:userid aws:username ecr:AccountSetting ecrin:ImageDigest ecrin:ImageTag sts:ExternalId sts:RoleSessionName
+	aws:userid aws:username ecr:AccountSetting ecrin:ChannelId ecrin:ImageDigest ecrin:ImageTag sts:ExternalId sts:RoleSessionName
 	sts:SourceIdentity sts:TransitiveTagKeys
 `)
 

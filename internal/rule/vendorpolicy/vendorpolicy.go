@@ -27,15 +27,31 @@ const (
 
 // Statement is a statement of a document of IAM.
 type Statement struct {
-	Effect   string
-	Action   []string
-	Resource []string
+	Effect    string
+	Action    []string
+	Resource  []string
+	Condition Condition `json:",omitempty"`
 }
+
+// Condition is an element of a statement: values of condition keys, by operator.
+type Condition map[string]map[string][]string
+
+// ChannelKey is the condition key of actions on a channel: its id.
+const ChannelKey = "ecrin:ChannelId"
 
 // grant is an action of IAM on resources of an account. Their names have the parts of a permission in braces.
 type grant struct {
 	action, resource string
 	lists            bool // on all resources it answers about each, also about one on which it is denied
+	channel          bool // it has the condition key ChannelKey
+}
+
+// onChannel returns the grants of actions on a channel.
+func onChannel(actions ...string) (all []grant) {
+	for _, action := range actions {
+		all = append(all, grant{action: action, resource: ofApp, channel: true})
+	}
+	return all
 }
 
 func on(resource string, actions ...string) (all []grant) {
@@ -61,14 +77,14 @@ const (
 // permissions are the names that this server has a permission for. An action belongs to one of them.
 var permissions = []permission{
 	{"kots/app/create", on("application/*", "CreateApplication")},
-	{"kots/app/{app}/read", []grant{{"DescribeApplications", ofApp, true}}},
+	{"kots/app/{app}/read", []grant{{action: "DescribeApplications", resource: ofApp, lists: true}}},
 	{"kots/app/{app}/update", on(ofApp, "PutApplicationHost", "ListApplicationHosts", "DeleteApplicationHost")},
 	{"kots/app/{app}/delete", on(ofApp, "DeleteApplication")},
 	{"kots/app/{app}/channel/create", on(ofApp, "CreateChannel")},
-	{"kots/app/{app}/channel/{channel}/read", on(ofApp, "ListChannels", "ListPromotions")},
-	{"kots/app/{app}/channel/{channel}/update", on(ofApp, "UpdateChannel")},
-	{"kots/app/{app}/channel/{channel}/archive", on(ofApp, "ArchiveChannel")},
-	{"kots/app/{app}/channel/{channel}/promote", on(ofApp, "PromoteRelease", "DemoteRelease")},
+	{"kots/app/{app}/channel/{channel}/read", append(onChannel("ListPromotions"), grant{"ListChannels", ofApp, true, true})},
+	{"kots/app/{app}/channel/{channel}/update", onChannel("UpdateChannel")},
+	{"kots/app/{app}/channel/{channel}/archive", onChannel("ArchiveChannel")},
+	{"kots/app/{app}/channel/{channel}/promote", onChannel("PromoteRelease", "DemoteRelease")},
 	{"kots/app/{app}/release/create", on(ofApp, "CreateRelease")},
 	{"kots/app/{app}/release/{sequence}/read", on(ofApp, "DescribeRelease", "ListReleases")},
 	{"kots/app/{app}/release/{sequence}/update", on(ofApp, "UpdateRelease", "PutReleaseCompatibility")},
@@ -101,7 +117,7 @@ var elsewhere = []string{"team", "user", "integration", "registry"}
 // The forms of parts.
 var (
 	partText     = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-	licenseText  = lazyregexp.New(`^[A-Za-z0-9]{27}$`)
+	idText       = lazyregexp.New(`^[A-Za-z0-9]{27}$`) // of channels and customers
 	registryText = lazyregexp.New(`^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$`)
 )
 
@@ -260,26 +276,28 @@ func parseRule(text string, slug func(string) (string, error)) (rule, error) {
 	return r, nil
 }
 
-// on returns the resources of a grant with values.
+// on returns the resources of a grant with values, and the channel to which it is limited, "" for none.
 //
 // Errors: fault.InvalidParameter (they cannot be limited to a value).
-func (g grant) on(effect string, r rule, v values) (string, error) {
-	out := g.resource
+func (g grant) on(effect string, r rule, v values) (out, channel string, err error) {
+	out = g.resource
 	for _, k := range slices.Sorted(maps.Keys(v)) {
 		one, what := v[k], strings.Trim(k, "{}")
 		switch {
-		case !strings.Contains(out, k):
-			return "", bad("%s is about one %s, and ecrin:%s cannot be limited to one: * in place of %s is all of them", name.Clip(r.text), what,
+		case !strings.Contains(out, k) && !(g.channel && k == "{channel}"):
+			return "", "", bad("%s is about one %s, and ecrin:%s cannot be limited to one: * in place of %s is all of them", name.Clip(r.text), what,
 				g.action, name.Clip(one))
 		case effect == deny && g.lists:
-			return "", bad("%s is denied for one %s, which ecrin:%s shows with the others: allow the others in place of it", name.Clip(r.text),
+			return "", "", bad("%s is denied for one %s, which ecrin:%s shows with the others: allow the others in place of it", name.Clip(r.text),
 				what, g.action)
-		case k == "{license}" && !licenseText.MatchString(one), k == "{registry}" && !registryText.MatchString(one):
-			return "", bad("%s has no id of a %s", name.Clip(r.text), what)
+		case (k == "{license}" || k == "{channel}") && !idText.MatchString(one), k == "{registry}" && !registryText.MatchString(one):
+			return "", "", bad("%s has no id of a %s", name.Clip(r.text), what)
+		case k == "{channel}":
+			channel = one
 		}
 		out = strings.ReplaceAll(out, k, one)
 	}
-	return strings.NewReplacer("{app}", "*", "{license}", "*", "{registry}", "*").Replace(out), nil
+	return strings.NewReplacer("{app}", "*", "{license}", "*", "{registry}", "*").Replace(out), channel, nil
 }
 
 // definition is the JSON of a definition.
@@ -380,8 +398,10 @@ const (
 	deny  = "Deny"
 )
 
-// statements are statements with one action and one resource.
-type statements []struct{ effect, action, resource string }
+// statement is a statement with one action and one resource, and at most one channel.
+type statement struct{ effect, action, resource, channel string }
+
+type statements []statement
 
 // add appends what a rule allows or denies.
 //
@@ -390,37 +410,44 @@ func (s *statements) add(effect string, r rule, account name.Account) error {
 	for i, p := range permissions {
 		for _, v := range r.matches[i] {
 			for _, g := range p.grants {
-				resource, err := g.on(effect, r, v)
+				resource, channel, err := g.on(effect, r, v)
 				if err != nil {
 					return err
 				}
-				*s = append(*s, struct{ effect, action, resource string }{effect, "ecrin:" + g.action,
-					name.ARN{Partition: name.DefaultPartition, Service: "ecrin", Account: account, Resource: resource}.String()})
+				*s = append(*s, statement{effect, "ecrin:" + g.action,
+					name.ARN{Partition: name.DefaultPartition, Service: "ecrin", Account: account, Resource: resource}.String(), channel})
 			}
 		}
 	}
 	return nil
 }
 
-// grouped returns the statements with as many actions as have the same resources.
+// grouped returns the statements with as many actions as have the same resources and the same channel. Those without a channel come first.
 func (s statements) grouped() (out []Statement) {
 	for _, effect := range []string{allow, deny} {
-		resources := map[string][]string{} // of actions
+		type limited struct{ channel, action string }
+		resources := map[limited][]string{}
 		for _, one := range s {
-			if one.effect == effect && !slices.Contains(resources[one.action], one.resource) {
-				resources[one.action] = append(resources[one.action], one.resource)
+			key := limited{one.channel, one.action}
+			if one.effect == effect && !slices.Contains(resources[key], one.resource) {
+				resources[key] = append(resources[key], one.resource)
 			}
 		}
-		at := map[string]int{} // of the statement with resources
-		for _, action := range slices.Sorted(maps.Keys(resources)) {
-			of := slices.Sorted(slices.Values(resources[action]))
-			key := strings.Join(of, " ")
-			i, ok := at[key]
+		at := map[string]int{} // of the statement with a channel and resources
+		for _, key := range slices.SortedFunc(maps.Keys(resources), func(a, b limited) int {
+			return cmp.Or(cmp.Compare(a.channel, b.channel), cmp.Compare(a.action, b.action))
+		}) {
+			of := slices.Sorted(slices.Values(resources[key]))
+			text := key.channel + " " + strings.Join(of, " ")
+			i, ok := at[text]
 			if !ok {
 				i = len(out)
-				at[key], out = i, append(out, Statement{Effect: effect, Resource: of})
+				at[text], out = i, append(out, Statement{Effect: effect, Resource: of})
+				if key.channel != "" {
+					out[i].Condition = Condition{"StringEquals": {ChannelKey: {key.channel}}}
+				}
 			}
-			out[i].Action = append(out[i].Action, action)
+			out[i].Action = append(out[i].Action, key.action)
 		}
 	}
 	return out

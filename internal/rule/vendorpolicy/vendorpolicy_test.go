@@ -18,6 +18,8 @@ import (
 
 const (
 	licence = "2HKXWE5CM7bqkR5T2sKfVniMJfD"
+	stable  = "2PZpZwXQxmoDvcWqZKDFLTZHXbT"
+	beta    = "2PZpZwXQxmoDvcWqZKDFLTZHXbU"
 	arn     = "arn:aws:ecrin::111122223333:"
 )
 
@@ -47,6 +49,9 @@ func summary(all []vendorpolicy.Statement) string {
 	var out []string
 	for _, s := range all {
 		text := s.Effect + " " + strings.Join(s.Action, " ") + " on " + strings.Join(s.Resource, " ")
+		if s.Condition != nil {
+			text += " for " + strings.Join(s.Condition["StringEquals"][vendorpolicy.ChannelKey], " ")
+		}
 		out = append(out, strings.NewReplacer("ecrin:", "", arn, "").Replace(text))
 	}
 	return strings.Join(out, "; ")
@@ -69,6 +74,10 @@ func TestStatements(t *testing.T) {
 		{"kots/externalregistry/hub/delete", "", "Allow DeleteIntegration on integration/hub"},
 		{"kots/app/*/license/**", "kots/app/shop/license/create", "Allow CreateCustomer DescribeCustomer GetLicense ListCustomers " +
 			"ListInstances UpdateCustomer on customer/*/*; Deny CreateCustomer on customer/shop/*"},
+		{"kots/app/shop/channel/" + stable + "/promote kots/app/*/channel/" + beta + "/read", "", "Allow DemoteRelease PromoteRelease on " +
+			"application/shop for " + stable + "; Allow ListChannels ListPromotions on application/* for " + beta},
+		{"kots/app/*/channel/**", "kots/app/*/channel/" + stable + "/promote", "Allow ArchiveChannel CreateChannel DemoteRelease ListChannels " +
+			"ListPromotions PromoteRelease UpdateChannel on application/*; Deny DemoteRelease PromoteRelease on application/* for " + stable},
 		{"", "kots/app/*/delete", "Deny DeleteApplication on application/*"},
 		{"** kots/app/*/delete", "**/*", "Allow DeleteApplication on application/*"},
 		{"kots/app/**/promote", "kots/app/**/update", "Allow DemoteRelease PromoteRelease on application/*; Deny DeleteApplicationHost " +
@@ -104,7 +113,8 @@ func TestDefinitionsAreRefused(t *testing.T) {
 	t.Parallel()
 	lists := func(allowed, denied string) string { return define(strings.Fields(allowed), strings.Fields(denied)) }
 	for definition, want := range map[string]string{
-		lists("**/*", "kots/app/*/channel/123456/promote"):                                 "PromoteRelease cannot be limited to one",
+		lists("**/*", "kots/app/*/channel/123456/promote"):                                 "no id of a channel",
+		lists("**/*", "kots/app/*/channel/"+stable+"/read"):                                "shows with the others",
 		lists("kots/app/*/release/7/read", ""):                                             "about one sequence",
 		lists("kots/app/*/license/"+licence+"/read", ""):                                   "ListCustomers cannot be limited",
 		lists("kots/app/*/license/crm-1/update", ""):                                       "no id of a license",
@@ -204,7 +214,7 @@ func TestStatementsMeanTheSame(t *testing.T) {
 			names = append(names, g.Permission)
 		}
 	}
-	parts := map[string][]string{"{app}": {"shop", "billing"}, "{channel}": {"c1"}, "{sequence}": {"1"}, "{license}": {licence},
+	parts := map[string][]string{"{app}": {"shop", "billing"}, "{channel}": {stable, beta}, "{sequence}": {"1"}, "{license}": {licence},
 		"{registry}": {"hub", "other"}}
 	accepted, refused := 0, 0
 	rapid.Check(t, func(r *rapid.T) {
@@ -255,14 +265,19 @@ func TestStatementsMeanTheSame(t *testing.T) {
 		for _, g := range vendorpolicy.Grants() {
 			// Each value once, the others as they come: no grant is limited by two of them but application and licence.
 			for _, app := range parts["{app}"] {
-				for _, registry := range parts["{registry}"] {
-					fill := strings.NewReplacer("{app}", app, "{channel}", "c1", "{sequence}", "1", "{license}", licence, "{registry}", registry)
+				for i, registry := range parts["{registry}"] {
+					channel := parts["{channel}"][i]
+					fill := strings.NewReplacer("{app}", app, "{channel}", channel, "{sequence}", "1", "{license}", licence, "{registry}", registry)
 					resource := fill.Replace(g.Resource)
 					if strings.Contains(resource, "customer/*/") { // the application of the licence
 						resource = strings.Replace(resource, "*", app, 1)
 					}
-					got := policy.Evaluate(policies, &policy.Request{Caller: caller, Action: g.Action, Resource: arn + resource,
-						ResourceAccount: account}).Allowed()
+					request := &policy.Request{Caller: caller, Action: g.Action, Resource: arn + resource, ResourceAccount: account}
+					if g.Channel {
+						request.Context = new(policy.Context)
+						request.Context.Set(vendorpolicy.ChannelKey, channel)
+					}
+					got := policy.Evaluate(policies, request).Allowed()
 					for i, less := range readings {
 						if want := decide(allowed, denied, fill.Replace(g.Permission), less); got != want {
 							r.Fatalf("allowed %q, denied %q: %s (%s on %s): IAM says %t, and the definition by reading %d says %t", allowed, denied,
