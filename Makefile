@@ -12,7 +12,7 @@ ALL := $(TESTED) ./tools/demo/...
 SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(bundle|rancher|rewrite|install)|door|main|op|net/oidc|store/audit|test/conformance)(/|$$)|/(tools/mutate|test/upgrade|test/outside|test/deliver/report)$$
 
 # SLOW has tests that the fast suite shortens or leaves out.
-SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app
+SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/deliver/install ./internal/main/app
 
 .PHONY: build demo demo-vendor demo-release image packages check test fast servers postgres clients identity kubernetes slow bench screenshots nightly fuzz mutate generate
 

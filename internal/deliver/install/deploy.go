@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -56,7 +57,24 @@ func (i *Installation) Deploy(ctx context.Context, sequence int64, wait time.Dur
 	return i.deploy(ctx, sequence, wait, false)
 }
 
+// ofMachine are the errors of system calls that say nothing about a version: with room, or another disk, the same version can be deployed.
+var ofMachine = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE}
+
+// isOfMachine reports whether an error is one of this machine.
+func isOfMachine(err error) bool {
+	return slices.ContainsFunc(ofMachine, func(one error) bool { return errors.Is(err, one) })
+}
+
+// deploy is Deploy. back says that it goes back to an earlier version.
 func (i *Installation) deploy(ctx context.Context, sequence int64, wait time.Duration, back bool) error {
+	err := i.carryOut(ctx, sequence, wait, back)
+	if isOfMachine(err) {
+		err = fmt.Errorf("%w (make room, then ecrin update deploy resumes the deployment)", err)
+	}
+	return err
+}
+
+func (i *Installation) carryOut(ctx context.Context, sequence int64, wait time.Duration, back bool) error {
 	v, err := i.Version(sequence)
 	if err != nil {
 		return err
@@ -88,6 +106,9 @@ func (i *Installation) deploy(ctx context.Context, sequence int64, wait time.Dur
 		return err
 	}
 	if err := i.render(i.folder(sequence)); err != nil {
+		if isOfMachine(err) {
+			return err
+		}
 		return i.fail(sequence, err.Error())
 	}
 	all, err := i.rendered(sequence)
