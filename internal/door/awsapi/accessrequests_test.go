@@ -244,6 +244,47 @@ func TestWhoGetsNoAddress(t *testing.T) {
 	}
 }
 
+// Who is denied to ask by a policy, its own, that of its boundary or that of its account, gets no address and cannot ask; a policy that
+// only does not allow it changes nothing. A denial for some repositories is one for these.
+func TestAskingCanBeDenied(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	s.image("app", "a", "1.0")
+	s.repository("other")
+	deny := func(resource string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"},
+			{"Effect":"Deny","Action":"ecrin:RequestAccess","Resource":"` + resource + `"}]}`
+	}
+	ann := s.user("ann", login)
+	for _, c := range []struct {
+		what, policy string
+		want         int
+	}{
+		{"not allowed", login, 200},
+		{"denied", deny("*"), 400},
+		{"denied for another repository", deny("arn:aws:ecr:us-east-1:" + home + ":repository/other"), 200},
+		{"denied for this repository", deny("arn:aws:ecr:us-east-1:" + home + ":repository/app"), 400},
+	} {
+		s.setInlinePolicy("ann", c.policy)
+		denied := s.docker(ann, http.MethodGet, "/v2/app/manifests/1.0")
+		if got := strings.Contains(denied.Body, "ecrin access request"); denied.Status != 403 || got != (c.want == 200) {
+			t.Errorf("%s: a denied pull: got %s, want an address: %t", c.what, denied, c.want == 200)
+		}
+		a := s.access(ann, "RequestAccess", object("address", "pull:"+home+"/us-east-1/app"), nil)
+		if a.Status != c.want || c.want != 200 && (a.Type != "AccessDeniedException" ||
+			!strings.Contains(a.Body, "ecrin:RequestAccess") || !strings.Contains(a.Body, "explicit deny")) {
+			t.Errorf("%s: asking: got %s, want %d", c.what, a, c.want)
+		}
+	}
+	s.setInlinePolicy("ann", login)
+	s.mustQuery(s.key, "iam", "CreatePolicy", "PolicyName", "fence", "PolicyDocument", deny("*"))
+	s.mustQuery(s.key, "iam", "PutUserPermissionsBoundary", "UserName", "ann", "PermissionsBoundary", "arn:aws:iam::"+home+":policy/fence")
+	if a := s.access(ann, "RequestAccess", object("address", "pull:"+home+"/us-east-1/app"), nil); a.Status != 400 {
+		t.Errorf("denied by the boundary: got %s, want a denial", a)
+	}
+}
+
 // A grant is for the principal and the repository that were there when it was asked for, not for later ones of the same names.
 func TestGrantsAreNotInherited(t *testing.T) {
 	t.Parallel()

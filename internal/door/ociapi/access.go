@@ -8,17 +8,22 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// withAddress returns the error of a denial with the address at which the caller can ask for access, if a grant would allow the request and
-// the caller is one that can ask. The address names only what the request has named: it does not tell whether the repository exists, and
-// nothing is stored for it. The error is not changed: it belongs to the event of the request.
-func (q *request) withAddress(e *fault.Error, d *guard.Denial) *fault.Error {
+// withAddress returns the error of a denial with the address at which the caller can ask for access, if a grant would allow the request,
+// the caller is one that can ask, and no policy denies it to ask. The address names only what the request has named: it does not tell
+// whether the repository exists, and nothing is stored for it. The error is not changed: it belongs to the event of the request.
+func (a *API) withAddress(q *request, e *fault.Error, d *guard.Denial) *fault.Error {
 	switch q.caller.Kind {
 	case identity.User, identity.RoleSession, identity.Root:
 	default:
 		return e
 	}
-	a := access.Address{Permission: access.For(d.Request.Action), Registry: q.reg, Repository: q.repo}
-	if a.Permission == "" || a.Repository == (name.Repo{}) || !d.Why.ByResource() {
+	to := access.Address{Permission: access.For(d.Request.Action), Registry: q.reg, Repository: q.repo}
+	if to.Permission == "" || to.Repository == (name.Repo{}) || !d.Why.ByResource() {
+		return e
+	}
+	allowed, lacking, err := a.guard.Lacking(q.r.Context(), q.caller, q.ev.From, guard.Ask{Action: access.Action,
+		Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.reg.RepositoryARN(q.repo.String())})
+	if err != nil || !allowed && !lacking {
 		return e
 	}
 	asked := *e
@@ -26,6 +31,6 @@ func (q *request) withAddress(e *fault.Error, d *guard.Denial) *fault.Error {
 	for k, v := range e.Fields {
 		asked.Fields[k] = v
 	}
-	asked.Public += "; ask the owner for it: ecrin access request " + a.String()
-	return asked.With("accessRequest", a.String())
+	asked.Public += "; ask the owner for it: ecrin access request " + to.String()
+	return asked.With("accessRequest", to.String())
 }

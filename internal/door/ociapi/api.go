@@ -189,7 +189,7 @@ func (a *API) refuse(q *request, err error) {
 		return
 	}
 	if denial != nil && a.asking {
-		e = q.withAddress(e, denial)
+		e = a.withAddress(q, e, denial)
 	}
 	a.fail(q.w, q.r, e)
 }

@@ -25,7 +25,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Asked is what a principal asks for, by which principal. Who asks needs no permission: nothing is granted by it.
+// Asked is what a principal asks for, by which principal. Who asks needs no permission, since nothing is granted by it, and is refused if a
+// policy denies it.
 type Asked struct {
 	address access.Address
 	number  int64 // of the repository; 0 if it does not exist
@@ -86,8 +87,16 @@ func OnAsked(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.
 		return t, err
 	}
 	t.Value.number = r.ID
-	t.Asks = []guard.Ask{{Owner: guard.OwnedBy(a.Registry.Account), Region: a.Registry.Region,
-		Resource: a.Registry.RepositoryARN(a.Repository.String())}}
+	ask := guard.Ask{Action: access.Action, Owner: guard.OwnedBy(a.Registry.Account), Region: a.Registry.Region,
+		Resource: a.Registry.RepositoryARN(a.Repository.String())}
+	allowed, lacking, err := s.guard.Lacking(ctx, req.By, req.From, ask)
+	if err != nil {
+		return t, err
+	}
+	if allowed || lacking { // otherwise it is decided, and denied
+		ask.Action = ""
+	}
+	t.Asks = []guard.Ask{ask}
 	return t, nil
 }
 

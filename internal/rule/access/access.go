@@ -40,6 +40,9 @@ func For(action string) Permission {
 	return ""
 }
 
+// Action is the action of asking for access. It needs no permission; a policy can deny it.
+const Action = "ecrin:RequestAccess"
+
 // Address names what a denied request needs: a permission on a repository. It is all that a request for access is made of, so that
 // nothing is stored for a denial. The repository need not exist.
 type Address struct {
