@@ -144,6 +144,48 @@ func TestQuietCustomersHaveRoom(t *testing.T) {
 	}
 }
 
+// The room for lines that wait ends exactly at its limits.
+func TestRoomForLines(t *testing.T) {
+	t.Parallel()
+	var w pulls
+	take := func(n int, of func(i int) pullLine) (got int) {
+		for i := range n {
+			if l := of(i); w.room(l) {
+				w.lines, got = append(w.lines, l), got+1
+			}
+		}
+		return got
+	}
+	customer := func(id string) func(int) pullLine {
+		return func(int) pullLine { return pullLine{PullLine: meta.PullLine{Customer: id}} }
+	}
+	stranger := func(slug string, address int) pullLine {
+		return pullLine{slug: slug, from: netip.AddrFrom4([4]byte{10, 0, byte(address >> 8), byte(address)})}
+	}
+	expect := func(what string, got, want int) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: got %d, want %d", what, got, want)
+		}
+	}
+	expect("one slug", take(maxStrangers, func(i int) pullLine { return stranger("shop", i) }), maxStrangersOfSlug)
+	expect("one address", take(maxStrangers, func(i int) pullLine { return stranger(fmt.Sprint(i), 5000) }), maxStrangersOfAddress)
+	expect("all strangers", take(2*maxStrangers, func(i int) pullLine { return stranger(fmt.Sprint("s", i), 6000+i) }),
+		maxStrangers-maxStrangersOfSlug-maxStrangersOfAddress)
+	for i := range (maxPulls - maxStrangers) / maxPullsOfCustomer {
+		expect("a customer", take(maxPullsOfCustomer+2, customer(fmt.Sprint("greedy", i))), maxPullsOfCustomer)
+	}
+	room := maxPulls - len(w.lines)
+	expect("the last customer before all have waited", take(room, customer("last")), room)
+	expect("all", len(w.lines), maxPulls)
+	expect("a customer beyond it", take(maxPullsOfCustomer, customer("quiet")), fewPulls)
+	expect("a customer of whom many wait", take(1, customer("greedy0")), 0)
+	for i := range maxPulls {
+		take(1, customer(fmt.Sprint("many", i)))
+	}
+	expect("twice as many", len(w.lines), 2*maxPulls)
+}
+
 // What cannot be written waits, in its order and within bounds, and is written once when the store works again. Noting
 // a request never waits.
 func TestLogOfAStoreThatFails(t *testing.T) {

@@ -200,6 +200,54 @@ func TestEgressOfManyImages(t *testing.T) {
 	})
 }
 
+// A threshold is reached by the byte that makes it, and not by the one before.
+func TestThresholdIsReachedByItsLastByte(t *testing.T) {
+	onBoth(t, func(fx *metatest.Fixture, c *clock) {
+		a, now := shopOf(fx), meta.MonthOf(c.now())
+		_, err := fx.PutEgressThreshold(fx.Ctx, meta.EgressThreshold{Application: a.ID, Customer: "big", Bytes: 50,
+			Region: metatest.Registry.Region.String()})
+		fx.Must(err)
+		for i, sent := range []int64{49, 1, 1} {
+			fx.Must(fx.AddEgress(fx.Ctx, []meta.Egress{{Application: a.ID, Month: now, Customer: "big", Kind: "PROXY", Image: "r.test/a", Pulls: 1,
+				Sent: sent}}))
+			if got := vendorEvents(fx, "EGRESS_THRESHOLD"); len(got) != min(i, 1) {
+				fx.Errorf("after %d additions: got the events %v, want %d", i+1, got, min(i, 1))
+			}
+		}
+	})
+}
+
+// In an hour at most 200 denials of an application have an event for their image; beyond it each customer has one, and no more.
+func TestDenialsOfAnHourAreBounded(t *testing.T) {
+	onBoth(t, func(fx *metatest.Fixture, c *clock) {
+		a := shopOf(fx)
+		deny := func(customer, image string) {
+			fx.Helper()
+			fx.Must(fx.PutPullDenials(fx.Ctx, []meta.PullDenial{{Application: a.ID, Region: metatest.Registry.Region.String(), Customer: customer,
+				Image: image, Code: "DENIED", Request: "id", At: c.now()}}))
+		}
+		for i := range 199 {
+			deny(fmt.Sprint("customer", i), "r.test/a")
+		}
+		deny("last", "r.test/last")
+		deny("late", "r.test/late")
+		deny("late", "r.test/later")
+		deny("last", "r.test/later")
+		got := vendorEvents(fx, "PULL_DENIED")
+		if len(got) != 201 {
+			fx.Fatalf("got %d events, want 200 and one of a further customer", len(got))
+		}
+		of := func(customer, image string) bool {
+			return slices.ContainsFunc(got, func(e string) bool {
+				return strings.Contains(e, `"customer-id":"`+customer+`"`) && strings.Contains(e, `"image":"`+image+`"`)
+			})
+		}
+		if !of("last", "r.test/last") || of("late", "r.test/late") || of("late", "r.test/later") || of("last", "r.test/later") {
+			fx.Errorf("got the events %v, want the last one with its image, and that of the further customer without", got[195:])
+		}
+	})
+}
+
 // Denials have one event for a customer, an image and an hour, and within an hour a bounded number.
 func TestPullDenials(t *testing.T) {
 	onBoth(t, func(fx *metatest.Fixture, c *clock) {
