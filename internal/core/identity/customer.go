@@ -139,7 +139,7 @@ func (s *Service) customer(ctx context.Context, c Caller) (*Subject, error) {
 		if err := json.Unmarshal([]byte(e.Rule), &g.Rule); err != nil {
 			return nil, fmt.Errorf("reading the entitlement %s: %w", e.ID, err)
 		}
-		d, err := g.Policy(of.ExpiresAt, func(pattern string) []string { return reached(c.Account, pattern) })
+		d, err := g.Policy(of.ExpiresAt, func(pattern string) []string { return Reached(c.Account, pattern) })
 		if err != nil {
 			return nil, fmt.Errorf("reading the entitlement %s: %w", e.ID, err)
 		}
@@ -158,7 +158,7 @@ func (s *Service) customer(ctx context.Context, c Caller) (*Subject, error) {
 	return u, nil
 }
 
-// reached returns the ARNs of the repositories that a pattern of an entitlement reaches: those of the vendor, in all regions.
-func reached(account name.Account, pattern string) []string {
+// Reached returns the ARNs of the repositories that a pattern of an entitlement reaches: those of the vendor, in all regions.
+func Reached(account name.Account, pattern string) []string {
 	return []string{name.ARN{Partition: "aws", Service: "ecr", Region: "*", Account: account, Resource: "repository/" + pattern}.String()}
 }

@@ -332,6 +332,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("ListInstances", guard.ForPolicies, ecrin.OnInstances, (*ecrin.Service).ListInstances),
 	ecrinOp("ListPulls", guard.ForPolicies, ecrin.OnPulls[*ecrintypes.ListPullsRequest], (*ecrin.Service).ListPulls),
 	ecrinOp("ListEgress", guard.ForPolicies, ecrin.OnPulls[*ecrintypes.ListEgressRequest], (*ecrin.Service).ListEgress),
+	ecrinOp("ListEgressMonths", guard.ForPolicies, ecrin.OnPulls[*ecrintypes.ListEgressMonthsRequest],
+		(*ecrin.Service).ListEgressMonths),
 	ecrinOp("PutEgressThreshold", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.PutEgressThresholdRequest],
 		(*ecrin.Service).PutEgressThreshold),
 	ecrinOp("ListEgressThresholds", guard.ForPolicies, ecrin.OnThresholds, (*ecrin.Service).ListEgressThresholds),
@@ -362,6 +364,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("PutEntitlement", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.PutEntitlementRequest], (*ecrin.Service).PutEntitlement),
 	ecrinOp("ListEntitlements", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.ListEntitlementsRequest],
 		(*ecrin.Service).ListEntitlements),
+	ecrinOp("PreviewEntitlement", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.PreviewEntitlementRequest],
+		(*ecrin.Service).PreviewEntitlement),
 	ecrinOp("DeleteEntitlement", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.DeleteEntitlementRequest],
 		(*ecrin.Service).DeleteEntitlement),
 )

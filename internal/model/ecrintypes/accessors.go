@@ -360,6 +360,15 @@ func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.Regis
 func (v *ListDeploymentsRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListEgressMonthsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListEgressMonthsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *ListEgressMonthsRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListEgressRequest) GetAccountId() string { return v.AccountId }
 
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
@@ -487,6 +496,15 @@ func (v *PinImageRequest) GetImageTag() string { return v.ImageTag }
 
 // GetImageDigest returns the member imageDigest, or "" if it is absent.
 func (v *PinImageRequest) GetImageDigest() string { return v.ImageDigest }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *PreviewEntitlementRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PreviewEntitlementRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *PreviewEntitlementRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PromoteReleaseRequest) GetAccountId() string { return v.AccountId }

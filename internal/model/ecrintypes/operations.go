@@ -29,6 +29,7 @@ var OperationNames = []string{
 	"ListInstances",
 	"ListPulls",
 	"ListEgress",
+	"ListEgressMonths",
 	"PutEgressThreshold",
 	"ListEgressThresholds",
 	"ListPromotions",
@@ -53,6 +54,7 @@ var OperationNames = []string{
 	"PutEntitlement",
 	"ListEntitlements",
 	"DeleteEntitlement",
+	"PreviewEntitlement",
 	"CreateAccount",
 	"ListAccounts",
 	"DeleteAccount",
@@ -273,6 +275,12 @@ var Operations = map[string]awswire.Operation{
 		Output: func() any { return new(ListEgressResponse) },
 		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"egress"}},
 	},
+	"ListEgressMonths": {
+		Name:   "ListEgressMonths",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(ListEgressMonthsRequest) },
+		Output: func() any { return new(ListEgressMonthsResponse) },
+	},
 	"PutEgressThreshold": {
 		Name:   "PutEgressThreshold",
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
@@ -419,6 +427,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
 		Input:  func() awswire.Input { return new(DeleteEntitlementRequest) },
 		Output: func() any { return new(DeleteEntitlementResponse) },
+	},
+	"PreviewEntitlement": {
+		Name:   "PreviewEntitlement",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(PreviewEntitlementRequest) },
+		Output: func() any { return new(PreviewEntitlementResponse) },
 	},
 	"CreateAccount": {
 		Name:   "CreateAccount",

@@ -762,6 +762,7 @@ type DescribeReleaseRequest struct {
 type DescribeReleaseResponse struct {
 	Release       VendorRelease          `json:"release"` // required
 	Files         []ReleaseFile          `json:"files"`   // required, 1 to 1000 elements
+	Images        []ReleaseImage         `json:"images,omitzero"`
 	Compatibility []ReleaseCompatibility `json:"compatibility,omitzero"`
 }
 
@@ -787,6 +788,12 @@ type Egress struct {
 	SentBytes    int64    `json:"sentBytes"` // required
 }
 
+// EgressOfMonth is a part of requests or answers.
+type EgressOfMonth struct {
+	Month     string `json:"month"`     // required, exactly 7 characters
+	SentBytes int64  `json:"sentBytes"` // required
+}
+
 // EgressThreshold is a part of requests or answers.
 type EgressThreshold struct {
 	CustomerId   string        `json:"customerId,omitzero"`
@@ -802,6 +809,14 @@ type EgressThreshold struct {
 // EgressThresholdResponse is the answer of PutEgressThreshold.
 type EgressThresholdResponse struct {
 	Threshold EgressThreshold `json:"threshold"` // required
+}
+
+// EntitledImage is a part of requests or answers.
+type EntitledImage struct {
+	RepositoryName string       `json:"repositoryName"` // required
+	ImageTag       string       `json:"imageTag"`       // required
+	ImageDigest    string       `json:"imageDigest"`    // required
+	ImagePushedAt  awswire.Time `json:"imagePushedAt"`  // required
 }
 
 // Entitlement is a part of requests or answers.
@@ -1362,6 +1377,8 @@ type ListCustomerTokensResponse struct {
 type ListCustomersRequest struct {
 	Archived        *bool  `json:"archived,omitzero"`
 	CustomerName    string `json:"customerName,omitzero"` // 1 to 255 characters
+	NamePrefix      string `json:"namePrefix,omitzero"`   // 1 to 255 characters
+	ChannelId       string `json:"channelId,omitzero"`    // 1 to 64 characters
 	Offset          *int32 `json:"offset,omitzero"`       // 0 to 100000
 	AccountId       string `json:"accountId,omitzero"`
 	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
@@ -1405,6 +1422,19 @@ type ListDeploymentsRequest struct {
 	AccountId  string `json:"accountId,omitzero"`
 	NextToken  string `json:"nextToken,omitzero"`  // at most 4096 characters
 	MaxResults *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListEgressMonthsRequest is the request of ListEgressMonths.
+type ListEgressMonthsRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	CustomerId      string `json:"customerId,omitzero"` // 1 to 255 characters
+}
+
+// ListEgressMonthsResponse is the answer of ListEgressMonths.
+type ListEgressMonthsResponse struct {
+	Months    []EgressOfMonth  `json:"months"` // required
+	Threshold *EgressThreshold `json:"threshold,omitzero"`
 }
 
 // ListEgressRequest is the request of ListEgress.
@@ -1734,6 +1764,30 @@ type PolicyWarning struct {
 	Code string `json:"code"` // required
 	Path string `json:"path"` // required
 	Text string `json:"text"` // required
+}
+
+// PreviewEntitlementRequest is the request of PreviewEntitlement.
+type PreviewEntitlementRequest struct {
+	CustomerId      string   `json:"customerId,omitzero"`     // 1 to 255 characters
+	EntitlementId   string   `json:"entitlementId,omitzero"`  // 1 to 64 characters
+	Repositories    []string `json:"repositories,omitzero"`   // 0 to 100 elements
+	ImageTags       []string `json:"imageTags,omitzero"`      // 0 to 100 elements
+	Versions        string   `json:"versions,omitzero"`       // at most 255 characters
+	ImageDigests    []string `json:"imageDigests,omitzero"`   // 0 to 100 elements
+	Channels        []string `json:"channels,omitzero"`       // 0 to 100 elements
+	ReleasedBefore  string   `json:"releasedBefore,omitzero"` // at most 255 characters
+	PresentOnly     *bool    `json:"presentOnly,omitzero"`
+	AccountId       string   `json:"accountId,omitzero"`
+	ApplicationSlug string   `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// PreviewEntitlementResponse is the answer of PreviewEntitlement.
+type PreviewEntitlementResponse struct {
+	Tags         int32           `json:"tags"`         // required
+	More         bool            `json:"more"`         // required
+	Repositories int32           `json:"repositories"` // required
+	Images       []EntitledImage `json:"images"`       // required
+	Text         string          `json:"text"`         // required
 }
 
 // PromoteReleaseRequest is the request of PromoteRelease.

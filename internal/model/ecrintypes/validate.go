@@ -968,6 +968,8 @@ func (v *ListCustomersRequest) Validate() error {
 
 func (v *ListCustomersRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"customerName", v.CustomerName, ruleVendorName)
+	c.Optional(at+"namePrefix", v.NamePrefix, ruleVendorName)
+	c.Optional(at+"channelId", v.ChannelId, ruleChannelId)
 	if v.Offset != nil {
 		c.Int(at+"offset", int64(*v.Offset), ruleCustomerOffset)
 	}
@@ -1019,6 +1021,19 @@ func (v *ListDeploymentsRequest) check(c *awswire.Checker, at string) {
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListEgressMonthsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListEgressMonthsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"customerId", v.CustomerId, ruleCustomerId)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -1353,6 +1368,46 @@ func (v *PinImageRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
 	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
 	c.Optional(at+"reason", v.Reason, rulePinReason)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PreviewEntitlementRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PreviewEntitlementRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Optional(at+"entitlementId", v.EntitlementId, ruleEntitlementId)
+	if v.Repositories != nil {
+		c.Size(at+"repositories", len(v.Repositories), ruleEntitlementValueList)
+		for _, e := range v.Repositories {
+			c.Within(at+"repositories", awswire.Elements, e, ruleEntitlementPattern)
+		}
+	}
+	if v.ImageTags != nil {
+		c.Size(at+"imageTags", len(v.ImageTags), ruleEntitlementValueList)
+		for _, e := range v.ImageTags {
+			c.Within(at+"imageTags", awswire.Elements, e, ruleEntitlementPattern)
+		}
+	}
+	c.Optional(at+"versions", v.Versions, ruleVendorWord)
+	if v.ImageDigests != nil {
+		c.Size(at+"imageDigests", len(v.ImageDigests), ruleEntitlementValueList)
+		for _, e := range v.ImageDigests {
+			c.Within(at+"imageDigests", awswire.Elements, e, ruleEntitlementPattern)
+		}
+	}
+	if v.Channels != nil {
+		c.Size(at+"channels", len(v.Channels), ruleEntitlementValueList)
+		for _, e := range v.Channels {
+			c.Within(at+"channels", awswire.Elements, e, ruleEntitlementPattern)
+		}
+	}
+	c.Optional(at+"releasedBefore", v.ReleasedBefore, ruleVendorWord)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
@@ -385,10 +386,11 @@ func (s *Service) DescribeCustomer(ctx context.Context, _ identity.Caller, at Li
 	return &ecrintypes.CustomerResponse{Customer: one}, err
 }
 
-// ListCustomers lists the customers of an application by name; with archived those that are archived too. A customerName selects those with
-// this name, and an offset those after the first ones: the answer then says how many there are, and has their channels.
+// ListCustomers lists the customers of an application by name, with their channels; with archived those that are archived too. A namePrefix
+// selects those whose name begins with it, a channelId those on a channel, which is named by its id or its slug, and a customerName those
+// with this name. An offset selects those after the first ones: the answer then says how many there are.
 //
-// Errors: fault.InvalidParameter (nextToken).
+// Errors: fault.InvalidParameter (nextToken), fault.ObjectNotFound (the channel).
 func (s *Service) ListCustomers(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListCustomersRequest) (
 	*ecrintypes.ListCustomersResponse, error) {
 	limit := pageSize(in.MaxResults, 100)
@@ -398,6 +400,8 @@ func (s *Service) ListCustomers(ctx context.Context, _ identity.Caller, at Shipp
 	switch {
 	case in.NextToken != "" && (in.CustomerName != "" || in.Offset != nil), in.CustomerName != "" && in.Offset != nil:
 		return nil, ecr.BadMember("Offset", "must not be given together with customerName or nextToken, nor these together")
+	case (in.NamePrefix != "" || in.ChannelId != "") && (in.CustomerName != "" || in.Offset != nil):
+		return nil, ecr.BadMember("NamePrefix", "must not be given together with customerName or offset, nor channelId with these")
 	case in.CustomerName != "":
 		rows, err = s.meta.CustomersNamed(ctx, at.Application, in.CustomerName, yes(in.Archived), limit)
 	case in.Offset != nil:
@@ -411,13 +415,12 @@ func (s *Service) ListCustomers(ctx context.Context, _ identity.Caller, at Shipp
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]string{}
+	names, on, err := s.channelsOf(ctx, at.Application, rows)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range rows {
-		if in.CustomerName != "" || in.Offset != nil {
-			if err := s.addChannels(ctx, at.Application, &c, names); err != nil {
-				return nil, err
-			}
-		}
+		c.Channels = on[c.ID]
 		one, err := showCustomer(at.Slug, c, names)
 		if err != nil {
 			return nil, err
@@ -427,34 +430,51 @@ func (s *Service) ListCustomers(ctx context.Context, _ identity.Caller, at Shipp
 	return out, nil
 }
 
-// addChannels adds the channels of a customer to it, and their slugs to names.
-func (s *Service) addChannels(ctx context.Context, a meta.Application, c *meta.Customer, names map[string]string) error {
-	full, err := s.meta.Customer(ctx, a, c.ID)
-	if err != nil {
-		return err
+// channelsOf returns the channels of customers by the ids of these, and the slugs of channels by their ids.
+func (s *Service) channelsOf(ctx context.Context, a meta.Application, rows []meta.Customer) (
+	names map[string]string, on map[string][]meta.CustomerChannel, err error) {
+	names = map[string]string{}
+	if len(rows) == 0 {
+		return names, nil, nil
 	}
-	for _, of := range full.Channels {
-		if names[of.Channel] != "" {
-			continue
+	first, last := rows[0], rows[len(rows)-1]
+	on, err = s.meta.ChannelsOfCustomers(ctx, a, meta.CustomerKey{Name: first.Name, ID: first.ID},
+		meta.CustomerKey{Name: last.Name, ID: last.ID})
+	for _, all := range on {
+		for _, of := range all {
+			if err != nil || names[of.Channel] != "" {
+				continue
+			}
+			var channel meta.Channel
+			channel, err = s.meta.Channel(ctx, a.ID, of.Channel)
+			names[of.Channel] = channel.Slug
 		}
-		channel, err := s.meta.Channel(ctx, a.ID, of.Channel)
-		if err != nil {
-			return err
-		}
-		names[of.Channel] = channel.Slug
 	}
-	*c = full
-	return nil
+	return names, on, err
 }
 
 // pageOfCustomers returns a page of customers and the token of the next one.
 func (s *Service) pageOfCustomers(ctx context.Context, at Shipped, in *ecrintypes.ListCustomersRequest, limit int) (
 	rows []meta.Customer, next string, err error) {
-	scope, after := fmt.Sprintf("ListCustomers %s %v", at.ID, yes(in.Archived)), meta.CustomerKey{}
+	scope := fmt.Sprintf("ListCustomers %s %v", at.ID, yes(in.Archived))
+	if in.NamePrefix != "" || in.ChannelId != "" {
+		scope += fmt.Sprintf(" %q %q", in.NamePrefix, in.ChannelId)
+	}
+	after := meta.CustomerKey{Name: in.NamePrefix}
 	if err := s.resume(scope, in.NextToken, &after); err != nil {
 		return nil, "", err
 	}
-	rows, err = s.meta.Customers(ctx, at.Application, after, yes(in.Archived), limit+1)
+	if in.ChannelId == "" {
+		rows, err = s.meta.Customers(ctx, at.Application, after, yes(in.Archived), limit+1)
+	} else {
+		var channel meta.Channel
+		if channel, err = s.meta.Channel(ctx, at.ID, in.ChannelId); err == nil {
+			rows, err = s.meta.CustomersOn(ctx, at.Application, channel.ID, after, yes(in.Archived), limit+1)
+		}
+	}
+	if end := slices.IndexFunc(rows, func(c meta.Customer) bool { return !strings.HasPrefix(c.Name, in.NamePrefix) }); end >= 0 {
+		rows = rows[:end] // names are in the order of their bytes
+	}
 	if err == nil && len(rows) > limit {
 		rows = rows[:limit]
 		last := rows[limit-1]

@@ -112,14 +112,9 @@ func showEntitlement(e meta.Entitlement) (ecrintypes.Entitlement, error) {
 // Errors: fault.ObjectNotFound (a channel), and those of vendor.Service.Entitle.
 func (s *Service) PutEntitlement(ctx context.Context, by identity.Caller, at Licensee, in *ecrintypes.PutEntitlementRequest) (
 	*ecrintypes.EntitlementResponse, error) {
-	r := entitlement.Rule{Repositories: in.Repositories, Tags: in.ImageTags, Versions: in.Versions, Digests: in.ImageDigests,
-		ReleasedBefore: in.ReleasedBefore, Present: yes(in.PresentOnly)}
-	for _, of := range in.Channels {
-		c, err := s.meta.Channel(ctx, at.ID, of)
-		if err != nil {
-			return nil, err
-		}
-		r.Channels = append(r.Channels, c.ID)
+	r, err := s.ruleOf(ctx, at.Shipped, in)
+	if err != nil {
+		return nil, err
 	}
 	e, err := s.vendor.Entitle(ctx, at.Application, at.Customer.ID, r, by.ARN)
 	if err != nil {
@@ -145,6 +140,78 @@ func (s *Service) ListEntitlements(ctx context.Context, _ identity.Caller, at Li
 		out.Entitlements = append(out.Entitlements, one)
 	}
 	return out, nil
+}
+
+// maxPreviewed is how many images PreviewEntitlement names.
+const maxPreviewed = 20
+
+// PreviewEntitlement returns how many tags in the region of the request an entitlement lets a customer pull now, and the first of them: an
+// entitlement that is there, by its id, or one with the members of the request. It says nothing about images of other registries. Channels
+// are named by their ids or slugs. At most 20,000 tags of 2,000 repositories are looked at; more is true if there are others.
+//
+// Errors: fault.ObjectNotFound (the entitlement, a channel), fault.InvalidParameter.
+func (s *Service) PreviewEntitlement(ctx context.Context, _ identity.Caller, at Licensee, in *ecrintypes.PreviewEntitlementRequest) (
+	*ecrintypes.PreviewEntitlementResponse, error) {
+	g := entitlement.Granted{ID: "preview", At: s.now()}
+	var err error
+	if in.EntitlementId != "" {
+		err = s.granted(ctx, at, in.EntitlementId, &g)
+	} else {
+		g.Rule, err = s.ruleOf(ctx, at.Shipped, &ecrintypes.PutEntitlementRequest{Repositories: in.Repositories, ImageTags: in.ImageTags,
+			Versions: in.Versions, ImageDigests: in.ImageDigests, Channels: in.Channels, ReleasedBefore: in.ReleasedBefore,
+			PresentOnly: in.PresentOnly})
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.vendor.Matching(ctx, at.Application, at.Customer.ExpiresAt, g, at.Region, maxPreviewed)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.PreviewEntitlementResponse{Tags: int32(m.Tags), More: m.More, Repositories: int32(m.Repositories),
+		Text: g.Rule.String(), Images: []ecrintypes.EntitledImage{}}
+	for _, i := range m.Images {
+		out.Images = append(out.Images, ecrintypes.EntitledImage{RepositoryName: i.Repository, ImageTag: i.Tag, ImageDigest: i.Digest,
+			ImagePushedAt: awswire.Time{Time: i.PushedAt}})
+	}
+	return out, nil
+}
+
+// granted reads an entitlement of a customer, or of all customers, by its id.
+//
+// Errors: fault.ObjectNotFound.
+func (s *Service) granted(ctx context.Context, at Licensee, id string, g *entitlement.Granted) error {
+	all, err := s.meta.Entitlements(ctx, at.ID, at.Customer.ID)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.ID != id {
+			continue
+		}
+		g.ID, g.At = e.ID, e.CreatedAt
+		if err := json.Unmarshal([]byte(e.Rule), &g.Rule); err != nil {
+			return fmt.Errorf("reading the entitlement %s: %w", e.ID, err)
+		}
+		return nil
+	}
+	return fault.ObjectNotFound.New("there is no entitlement %s", name.Clip(id))
+}
+
+// ruleOf returns the rule of a request.
+//
+// Errors: fault.ObjectNotFound (a channel).
+func (s *Service) ruleOf(ctx context.Context, at Shipped, in *ecrintypes.PutEntitlementRequest) (entitlement.Rule, error) {
+	r := entitlement.Rule{Repositories: in.Repositories, Tags: in.ImageTags, Versions: in.Versions, Digests: in.ImageDigests,
+		ReleasedBefore: in.ReleasedBefore, Present: yes(in.PresentOnly)}
+	for _, of := range in.Channels {
+		c, err := s.meta.Channel(ctx, at.ID, of)
+		if err != nil {
+			return r, err
+		}
+		r.Channels = append(r.Channels, c.ID)
+	}
+	return r, nil
 }
 
 // DeleteEntitlement deletes an entitlement of an application, which is not in force from the next request on.

@@ -148,6 +148,35 @@ func (s *Service) ListEgress(ctx context.Context, _ identity.Caller, at Licensee
 	return out, nil
 }
 
+// monthsShown is how many months ListEgressMonths returns.
+const monthsShown = 12
+
+// ListEgressMonths returns what was sent to a customer, or without a customer to all of the application, in each of the last 12 months, the
+// oldest first, and the threshold of a month if there is one.
+func (s *Service) ListEgressMonths(ctx context.Context, _ identity.Caller, at Licensee, _ *ecrintypes.ListEgressMonthsRequest) (
+	*ecrintypes.ListEgressMonthsResponse, error) {
+	out := &ecrintypes.ListEgressMonthsResponse{}
+	now := s.now().UTC()
+	for i := range monthsShown {
+		month := meta.MonthOf(time.Date(now.Year(), now.Month()-time.Month(monthsShown-1-i), 1, 0, 0, 0, 0, time.UTC))
+		sent, _, err := s.meta.EgressOf(ctx, meta.EgressThreshold{Application: at.ID, Customer: at.Customer.ID}, month)
+		if err != nil {
+			return nil, err
+		}
+		out.Months = append(out.Months, ecrintypes.EgressOfMonth{Month: month.String(), SentBytes: sent})
+	}
+	h, err := s.meta.EgressThreshold(ctx, at.ID, at.Customer.ID)
+	if errors.Is(err, fault.ObjectNotFound) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	one, err := s.thresholdOf(ctx, h, at.Customer.Name)
+	out.Threshold = &one
+	return out, err
+}
+
 func (s *Service) egress(ctx context.Context, at Licensee, in *ecrintypes.ListEgressRequest, month meta.Month,
 	place *egressPlace, limit int) (
 	[]meta.Egress, error) {

@@ -90,7 +90,8 @@ func (s *Service) UpdateRelease(ctx context.Context, by identity.Caller, at Ship
 	return s.putRelease(ctx, by, at, in.Sequence, in.Files)
 }
 
-// DescribeRelease returns a release with its files, by their paths, and with what was found out about it on clusters.
+// DescribeRelease returns a release with its files, by their paths, the images that they name, and with what was found out about it on
+// clusters.
 //
 // Errors: fault.ObjectNotFound.
 func (s *Service) DescribeRelease(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.DescribeReleaseRequest) (
@@ -113,6 +114,13 @@ func (s *Service) DescribeRelease(ctx context.Context, _ identity.Caller, at Shi
 	}
 	r.Charts = charts[r.Sequence]
 	out := &ecrintypes.DescribeReleaseResponse{Release: showRelease(r), Files: []ecrintypes.ReleaseFile{}}
+	images, err := s.meta.ReleaseImages(ctx, at.ID, r.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range images {
+		out.Images = append(out.Images, ecrintypes.ReleaseImage{Repository: i.Repository, ImageTag: i.Tag, ImageDigest: i.Digest})
+	}
 	for _, c := range results[r.Sequence] {
 		out.Compatibility = append(out.Compatibility, showCompatibility(c))
 	}

@@ -207,13 +207,41 @@ type CustomerKey struct{ Name, ID string }
 // Customers returns at most limit customers of an application after a key, by name; archived ones too if archived is true. They have no
 // Channels.
 func (s *Store) Customers(ctx context.Context, a Application, after CustomerKey, archived bool, limit int) (all []Customer, err error) {
-	err = s.read.rows(ctx, `SELECT `+customerColumns+` FROM customers WHERE application = $1 AND (name, id) > ($2, $3)
-		AND (archived_at = 0 OR $4 = 1) ORDER BY name, id LIMIT $5`, args{a.ID, after.Name, after.ID, truth(archived), limit},
+	return s.customers(ctx, a, `SELECT `+customerColumns+` FROM customers WHERE application = $1 AND (name, id) > ($2, $3)
+		AND (archived_at = 0 OR $4 = 1) ORDER BY name, id LIMIT $5`, args{a.ID, after.Name, after.ID, truth(archived), limit})
+}
+
+// CustomersOn is Customers with those alone that are on a channel.
+func (s *Store) CustomersOn(ctx context.Context, a Application, channel string, after CustomerKey, archived bool, limit int) (
+	all []Customer, err error) {
+	return s.customers(ctx, a, `SELECT `+customerColumns+` FROM customers WHERE application = $1 AND (name, id) > ($2, $3)
+		AND (archived_at = 0 OR $4 = 1) AND EXISTS (SELECT 1 FROM customer_channels cc WHERE cc.customer = customers.id AND cc.channel = $6)
+		ORDER BY name, id LIMIT $5`, args{a.ID, after.Name, after.ID, truth(archived), limit, channel})
+}
+
+func (s *Store) customers(ctx context.Context, a Application, text string, in args) (all []Customer, err error) {
+	err = s.read.rows(ctx, text, in,
 		func(scan func(...any) error) error {
 			one, err := scanCustomer(a.Account, scan)
 			all = append(all, one)
 			return err
 		})
+	return all, err
+}
+
+// ChannelsOfCustomers returns the channels of the customers of an application from one key to another, both with them, by the ids of the
+// customers.
+func (s *Store) ChannelsOfCustomers(ctx context.Context, a Application, first, last CustomerKey) (map[string][]CustomerChannel, error) {
+	all := map[string][]CustomerChannel{}
+	err := s.read.rows(ctx, `SELECT cc.customer, cc.channel, cc.is_default, cc.pinned FROM customers c
+		JOIN customer_channels cc ON cc.customer = c.id WHERE c.application = $1 AND (c.name, c.id) >= ($2, $3) AND (c.name, c.id) <= ($4, $5)
+		ORDER BY c.name, c.id, cc.channel`, args{a.ID, first.Name, first.ID, last.Name, last.ID}, func(scan func(...any) error) error {
+		var customer string
+		var c CustomerChannel
+		err := scan(&customer, &c.Channel, &c.Default, &c.Pinned)
+		all[customer] = append(all[customer], c)
+		return err
+	})
 	return all, err
 }
 

@@ -296,6 +296,19 @@ func (s *Store) EgressThresholds(ctx context.Context, application, after string,
 	return all, err
 }
 
+// EgressThreshold returns the threshold of a customer, or with "" that of all. Errors: fault.ObjectNotFound.
+func (s *Store) EgressThreshold(ctx context.Context, application, customer string) (EgressThreshold, error) {
+	h := EgressThreshold{Application: application, Customer: customer}
+	var at int64
+	err := s.read.row(ctx, `SELECT bytes, region, updated_at, updated_by FROM egress_thresholds WHERE application = $1 AND customer = $2`,
+		args{application, customer}, &h.Bytes, &h.Region, &at, &h.UpdatedBy)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fault.ObjectNotFound.New("there is no threshold")
+	}
+	h.UpdatedAt = fromMicros(at)
+	return h, err
+}
+
 // EgressOf returns what was sent to a customer, or with "" to all, in a month, and when that has reached an amount; the zero time if it has
 // not.
 func (s *Store) EgressOf(ctx context.Context, h EgressThreshold, month Month) (sent int64, reached time.Time, err error) {

@@ -1,6 +1,7 @@
 package meta_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // shopOf makes an application with the customers big and small.
@@ -147,6 +149,10 @@ func TestEgressThresholds(t *testing.T) {
 			if _, err := fx.PutEgressThreshold(fx.Ctx, meta.EgressThreshold{Application: "gone", Customer: customer, Bytes: 1}); err == nil {
 				fx.Error("a threshold of an application that does not exist: got no error")
 			}
+		}
+		h, err := fx.EgressThreshold(fx.Ctx, a.ID, "small")
+		if _, none := fx.EgressThreshold(fx.Ctx, a.ID, "big"); err != nil || h.Bytes != 30 || !errors.Is(none, fault.ObjectNotFound) {
+			fx.Errorf("got the threshold %+v, %v, and of another customer %v", h, err, none)
 		}
 		sums, err := fx.EgressOfCustomers(fx.Ctx, a.ID, now, "", true, 10)
 		fx.Must(err)

@@ -285,6 +285,20 @@ func testCustomers(fx *Fixture) {
 	if len(page) != 1 || page[0].ID != "c1" || len(rest) != 1 || rest[0].ID != "c2" {
 		fx.Errorf("the pages are %+v and %+v", page, rest)
 	}
+	first, err := fx.CustomersOn(fx.Ctx, a, channels[0].ID, meta.CustomerKey{}, false, 5)
+	fx.Must(err)
+	other, err := fx.CustomersOn(fx.Ctx, a, channels[1].ID, meta.CustomerKey{}, false, 5)
+	fx.Must(err)
+	last, err := fx.CustomersOn(fx.Ctx, a, channels[0].ID, meta.CustomerKey{Name: "c1", ID: "c1"}, false, 1)
+	fx.Must(err)
+	if len(first) != 2 || len(other) != 1 || other[0].ID != "c1" || len(last) != 1 || last[0].ID != "c2" {
+		fx.Errorf("on the channels: got %+v and %+v, after the first %+v", first, other, last)
+	}
+	on, err := fx.ChannelsOfCustomers(fx.Ctx, a, meta.CustomerKey{Name: "c1", ID: "c1"}, meta.CustomerKey{Name: "c1", ID: "c1"})
+	fx.Must(err)
+	if len(on) != 1 || len(on["c1"]) != 2 || !on["c1"][0].Default {
+		fx.Errorf("the channels of the first customer: got %+v", on)
+	}
 	second, total, err := fx.CustomersAt(fx.Ctx, a, false, 1, 5)
 	fx.Must(err)
 	named, err := fx.CustomersNamed(fx.Ctx, a, "c1", false, 5)
