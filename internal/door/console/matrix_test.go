@@ -20,8 +20,8 @@ func TestRowsAndCredentials(t *testing.T) {
 	stranger, nobody := visit(t, s), visit(t, s).in(s.NewAccount(t, "111122223333"))
 	for _, row := range console.Rows() {
 		path := "/console/" + strings.NewReplacer("{account}", "000000000000", "{region}", "us-east-1", "{repo}", "secret/canary",
-			"{tag}", "1", "{digest}", "sha256:"+strings.Repeat("0", 64), "{id}", "x", "{kind}", "users", "{name}", "x", "{policy}",
-			"x").Replace(row.Path)
+			"{tag}", "1", "{digest}", "sha256:"+strings.Repeat("0", 64), "{id}", "x", "{kind}", "users", "{name}", "x", "{policy}", "x",
+			"{app}", "shop", "{customer}", "x", "{channel}", "stable", "{sequence}", "1").Replace(row.Path)
 		var form url.Values
 		if row.Method == http.MethodPost {
 			form = url.Values{}

@@ -195,7 +195,7 @@ func page(file string) (*template.Template, error) {
 	if t, ok := pages.Load(file); ok {
 		return t.(*template.Template), nil
 	}
-	t, err := template.New("frame.html").Funcs(helpers).ParseFS(templates, "templates/frame.html", "templates/parts.html",
+	t, err := template.New("frame.html").Funcs(helpers).ParseFS(templates, "templates/frame.html", "templates/parts*.html",
 		"templates/fields.html", "templates/"+file+".html")
 	if err != nil {
 		return nil, err

@@ -6,7 +6,7 @@ import "slices"
 var rows = slices.Concat(frameRows, pageRows, identityRows, deliveryRows, vendorRows, operationRows)
 
 // Rows and links of pages that are not of a repository: each list in the file of its pages.
-var vendorRows, operationRows []row
+var operationRows []row
 
 // linker makes a link of the side: here if the page is of its section.
 type linker func(section, text, to string) link
@@ -26,5 +26,4 @@ func sides(v *view) []side {
 }
 
 func registryLinks(linker, string) []link  { return nil }
-func vendorLinks(linker, string) []link    { return nil }
 func operationLinks(linker, string) []link { return nil }
