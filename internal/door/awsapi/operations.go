@@ -210,6 +210,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DeleteControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).DeleteControlPolicy),
 	ecrinOp("VerifyStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).VerifyStorage),
 	ecrinOp("CollectStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).CollectStorage),
+	ecrinOp("DiagnoseServer", guard.ForPolicies, ecrin.OnServer, (*ecrin.Service).DiagnoseServer),
 	ecrinOp("SnapshotDatabase", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).SnapshotDatabase),
 	ecrinOp("CopyImage", guard.ForPolicies, ecrin.OnCopy, (*ecrin.Service).CopyImage),
 	long(ecrinOp("ListRepositoryUsage", guard.ForPolicies, ecrin.OnUsage, (*ecrin.Service).ListRepositoryUsage)),

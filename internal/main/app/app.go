@@ -129,7 +129,8 @@ type App struct {
 	authority *tlsauto.Authority
 	hosts     *endpoint.Map
 	created   bool
-	url       string // of the running server, as it describes itself
+	url       string                  // of the running server, as it describes itself
+	running   atomic.Pointer[Running] // nil before it runs
 	listeners []net.Listener
 	opsListen []net.Listener
 	held      atomic.Pointer[string] // why the server is not ready yet
@@ -275,6 +276,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Copies: copies, Remotes: a.remotes, Configs: a.configs, Vendor: vendors, AccessFor: c.MaxAccessGrant,
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
 		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
+		Doctor: &diagnosis{options: a.doctorOptions, now: now},
 	})
 	reports := report.New(report.Options{Meta: a.meta, Registry: a.registry, ECR: repositories, Guard: decisions,
 		Remotes: a.remotes, Identity: id,
@@ -378,6 +380,7 @@ func (a *App) Close() error {
 func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	running := a.describe()
 	a.url = running.URL
+	a.running.Store(&running)
 	file := filepath.Join(a.config.Data, RunningFile)
 	err := writeRunning(file, running)
 	full := durable.IsFull(err)

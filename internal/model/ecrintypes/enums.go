@@ -94,6 +94,16 @@ const (
 	DeliveryStateDEAD    DeliveryState = "DEAD"
 )
 
+// DiagnosisStatus is one of the values below.
+type DiagnosisStatus string
+
+const (
+	DiagnosisStatusOK   DiagnosisStatus = "OK"
+	DiagnosisStatusWARN DiagnosisStatus = "WARN"
+	DiagnosisStatusFAIL DiagnosisStatus = "FAIL"
+	DiagnosisStatusSKIP DiagnosisStatus = "SKIP"
+)
+
 // DocumentType is one of the values below.
 type DocumentType string
 
@@ -220,6 +230,15 @@ const (
 	LifecycleDocumentEXTENSION LifecycleDocument = "EXTENSION"
 )
 
+// LifecycleFate is one of the values below.
+type LifecycleFate string
+
+const (
+	LifecycleFateSTAYS LifecycleFate = "STAYS"
+	LifecycleFateGOES  LifecycleFate = "GOES"
+	LifecycleFateHELD  LifecycleFate = "HELD"
+)
+
 // Permission is one of the values below.
 type Permission string
 
@@ -341,6 +360,7 @@ const (
 	UsageGroupREPOSITORY UsageGroup = "REPOSITORY"
 	UsageGroupPRINCIPAL  UsageGroup = "PRINCIPAL"
 	UsageGroupTAG        UsageGroup = "TAG"
+	UsageGroupREGISTRY   UsageGroup = "REGISTRY"
 )
 
 // Verdict is one of the values below.

@@ -164,6 +164,7 @@ var OperationNames = []string{
 	"GetRepositoryProtection",
 	"DeleteImage",
 	"UntagImage",
+	"DiagnoseServer",
 	"SnapshotDatabase",
 }
 
@@ -1101,6 +1102,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException"},
 		Input:  func() awswire.Input { return new(UntagImageRequest) },
 		Output: func() any { return new(UntagImageResponse) },
+	},
+	"DiagnoseServer": {
+		Name:   "DiagnoseServer",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(DiagnoseServerRequest) },
+		Output: func() any { return new(DiagnoseServerResponse) },
 	},
 	"SnapshotDatabase": {
 		Name:   "SnapshotDatabase",

@@ -48,6 +48,7 @@ var (
 	ruleCustomerTokenName      = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`)}
 	ruleCustomerType           = &awswire.StringRule{Enum: []string{"dev", "trial", "paid", "community", "single-tenant", "test"}}
 	ruleDeliveryState          = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}
+	ruleDiagnosisAge           = awswire.IntRule{Min: 0, Max: 3600}
 	ruleDigestPrefix           = &awswire.StringRule{Min: 1, Max: 135, Pattern: awswire.NewPattern(`[a-z0-9]+(?::[a-f0-9]*)?`)}
 	ruleDocumentDigest         = &awswire.StringRule{Min: 71, Max: 71, Pattern: awswire.NewPattern(`sha256:[0-9a-f]{64}`)}
 	ruleDocumentType           = &awswire.StringRule{Enum: []string{"statement", "part", "inventory", "airgap"}}
@@ -147,7 +148,7 @@ var (
 	ruleTokenHostList          = awswire.SizeRule{Min: 1, Max: 10}
 	ruleTokenId                = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
 	ruleUsageGranularity       = &awswire.StringRule{Enum: []string{"HOURLY", "DAILY"}}
-	ruleUsageGroup             = &awswire.StringRule{Enum: []string{"REPOSITORY", "PRINCIPAL", "TAG"}}
+	ruleUsageGroup             = &awswire.StringRule{Enum: []string{"REPOSITORY", "PRINCIPAL", "TAG", "REGISTRY"}}
 	ruleVendorName             = &awswire.StringRule{Min: 1, Max: 255}
 	ruleVendorText             = &awswire.StringRule{Max: 255}
 	ruleVendorWord             = &awswire.StringRule{Max: 255}

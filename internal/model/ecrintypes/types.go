@@ -777,6 +777,17 @@ type DescribeRuntimesResponse struct {
 	Runtimes []Runtime `json:"runtimes"` // required
 }
 
+// DiagnoseServerRequest is the request of DiagnoseServer.
+type DiagnoseServerRequest struct {
+	MaxAgeSeconds *int32 `json:"maxAgeSeconds,omitzero"` // 0 to 3600
+}
+
+// DiagnoseServerResponse is the answer of DiagnoseServer.
+type DiagnoseServerResponse struct {
+	Checks    []ServerCheck `json:"checks"`    // required
+	CheckedAt awswire.Time  `json:"checkedAt"` // required
+}
+
 // Egress is a part of requests or answers.
 type Egress struct {
 	Month        string   `json:"month"` // required, exactly 7 characters
@@ -1252,6 +1263,35 @@ type LicenseStep struct {
 	Found   string `json:"found,omitzero"`
 	Problem string `json:"problem,omitzero"`
 	Cure    string `json:"cure,omitzero"`
+}
+
+// LifecycleBin is a part of requests or answers.
+type LifecycleBin struct {
+	StartTime     awswire.Time `json:"startTime"`     // required
+	EndTime       awswire.Time `json:"endTime"`       // required
+	StayingImages int32        `json:"stayingImages"` // required
+	GoingImages   int32        `json:"goingImages"`   // required
+	HeldImages    int32        `json:"heldImages"`    // required
+}
+
+// LifecycleLane is a part of requests or answers.
+type LifecycleLane struct {
+	Rule        string          `json:"rule,omitzero"`
+	Description string          `json:"description,omitzero"`
+	Selects     string          `json:"selects,omitzero"`
+	Keeps       string          `json:"keeps,omitzero"`
+	Images      int32           `json:"images"`      // required
+	GoingImages int32           `json:"goingImages"` // required
+	HeldImages  int32           `json:"heldImages"`  // required
+	CutAt       *awswire.Time   `json:"cutAt,omitzero"`
+	Marks       []LifecycleMark `json:"marks,omitzero"`
+	Bins        []LifecycleBin  `json:"bins,omitzero"`
+}
+
+// LifecycleMark is a part of requests or answers.
+type LifecycleMark struct {
+	ImagePushedAt awswire.Time  `json:"imagePushedAt"` // required
+	Fate          LifecycleFate `json:"fate"`          // required
 }
 
 // LifecycleResponse is the answer of DeleteLifecycle.
@@ -2458,6 +2498,14 @@ type SecretResponse struct {
 	Secret Secret `json:"secret"` // required
 }
 
+// ServerCheck is a part of requests or answers.
+type ServerCheck struct {
+	Name   string          `json:"name"`   // required
+	Status DiagnosisStatus `json:"status"` // required
+	Detail string          `json:"detail"` // required
+	Fix    string          `json:"fix,omitzero"`
+}
+
 // ShareIntegrationRequest is the request of ShareIntegration.
 type ShareIntegrationRequest struct {
 	IntegrationName string `json:"integrationName"` // required, 1 to 64 characters
@@ -2546,7 +2594,8 @@ type TestLifecycleRequest struct {
 	RepositoryName      string `json:"repositoryName"`               // required, 2 to 256 characters
 	LifecyclePolicyText string `json:"lifecyclePolicyText,omitzero"` // 1 to 30720 characters
 	ExtensionText       string `json:"extensionText,omitzero"`       // 1 to 30720 characters
-	MaxResults          *int32 `json:"maxResults,omitzero"`          // 1 to 1000
+	Timeline            *bool  `json:"timeline,omitzero"`
+	MaxResults          *int32 `json:"maxResults,omitzero"` // 1 to 1000
 }
 
 // TestLifecycleResponse is the answer of TestLifecycle.
@@ -2559,6 +2608,7 @@ type TestLifecycleResponse struct {
 	HeldImages      int32             `json:"heldImages"`      // required
 	Results         []LifecycleResult `json:"results"`         // required
 	Truncated       bool              `json:"truncated"`       // required
+	Lanes           []LifecycleLane   `json:"lanes,omitzero"`
 }
 
 // TestWebhookResponse is the answer of TryWebhookUrl.

@@ -665,6 +665,19 @@ func (v *DescribeRuntimesRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DiagnoseServerRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DiagnoseServerRequest) check(c *awswire.Checker, at string) {
+	if v.MaxAgeSeconds != nil {
+		c.Int(at+"maxAgeSeconds", int64(*v.MaxAgeSeconds), ruleDiagnosisAge)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ExplainAccessRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

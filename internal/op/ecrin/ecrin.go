@@ -44,6 +44,7 @@ type Service struct {
 	hosts    *endpoint.Map
 	pages    pagetoken.Sealer
 	reserved func(action string) guard.Reserved
+	doctor   Doctor
 	now      func() time.Time
 
 	accessFor time.Duration
@@ -82,6 +83,7 @@ type Options struct {
 	Hosts    *endpoint.Map
 	Pages    pagetoken.Sealer
 	Reserved func(action string) guard.Reserved // the column Reserved of an action in the operation tables
+	Doctor   Doctor
 	Now      func() time.Time
 	// AccessFor is the longest time for which access can be granted; 0 turns requests for access off.
 	AccessFor time.Duration
@@ -92,7 +94,7 @@ func New(o Options) *Service {
 	return &Service{
 		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, keys: o.Keys,
 		events: o.Events, remotes: o.Remotes, configs: o.Configs, vendor: o.Vendor,
-		trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
+		trail: o.Trail, doctor: o.Doctor, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
 		accessFor: o.AccessFor,
 	}
 }

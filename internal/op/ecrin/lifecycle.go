@@ -192,7 +192,32 @@ func (s *Service) TestLifecycle(ctx context.Context, by identity.Caller, r ecr.R
 		}
 		out.Results = append(out.Results, one)
 	}
+	if in.Timeline != nil && *in.Timeline {
+		out.Lanes = lanesOf(result.Timeline(s.now()))
+	}
 	return out, nil
+}
+
+// lanesOf returns the picture of a result.
+func lanesOf(all []lifecycle.Lane) (out []ecrintypes.LifecycleLane) {
+	fates := map[lifecycle.Fate]ecrintypes.LifecycleFate{lifecycle.FateStays: ecrintypes.LifecycleFateSTAYS,
+		lifecycle.FateGoes: ecrintypes.LifecycleFateGOES, lifecycle.FateHeld: ecrintypes.LifecycleFateHELD}
+	for _, l := range all {
+		one := ecrintypes.LifecycleLane{Images: int32(l.Images), GoingImages: int32(l.Going), HeldImages: int32(l.Held),
+			CutAt: awswire.At(l.Cut)}
+		if l.Rule != nil {
+			one.Rule, one.Description, one.Selects, one.Keeps = l.Rule.Name(), l.Rule.Description, l.Rule.Selects(), l.Rule.Keeps()
+		}
+		for _, m := range l.Marks {
+			one.Marks = append(one.Marks, ecrintypes.LifecycleMark{ImagePushedAt: awswire.Time{Time: m.PushedAt}, Fate: fates[m.Fate]})
+		}
+		for _, b := range l.Bins {
+			one.Bins = append(one.Bins, ecrintypes.LifecycleBin{StartTime: awswire.Time{Time: b.From}, EndTime: awswire.Time{Time: b.Until},
+				StayingImages: int32(b.Staying), GoingImages: int32(b.Going), HeldImages: int32(b.Held)})
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // PinnedImage is an image of a repository that a request pins or unpins.

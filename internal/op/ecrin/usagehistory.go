@@ -37,7 +37,8 @@ type usageHistoryPlace struct {
 	Region, Subject string
 }
 
-// GetUsageHistory tells what was done in each hour or day, by repository, principal or tag, in the order of time and names. Without
+// GetUsageHistory tells what was done in each hour or day, by repository, principal or tag, in the order of time and names, or all of a
+// registry together; together with a repository name, of that repository. Without
 // times it begins 24 hours ago, or with days 30 days ago, and ends now. Numbers appear after up to half a minute.
 //
 // Errors: fault.InvalidParameter (nextToken, the times, or principals of one repository).
@@ -74,7 +75,13 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 		return nil, err
 	}
 	limit := pageSize(in.MaxResults, 1000)
-	rows, err := s.meta.UsageHistory(ctx, q, meta.UsageKey{Start: at.Start, Region: at.Region, Subject: at.Subject}, limit+1)
+	var rows []meta.UsageRow
+	var err error
+	if in.GroupBy == ecrintypes.UsageGroupREGISTRY {
+		rows, err = s.meta.UsageTotals(ctx, q, at.Start, limit+1)
+	} else {
+		rows, err = s.meta.UsageHistory(ctx, q, meta.UsageKey{Start: at.Start, Region: at.Region, Subject: at.Subject}, limit+1)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +94,12 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 	for _, row := range rows {
 		one := ecrintypes.UsagePeriod{StartTime: *awswire.At(row.Start), Pulls: row.Pulls, Pushes: row.Pushes, Denials: row.Denials,
 			SentBytes: row.Sent, StoredBytes: row.Stored}
-		switch q.Kind {
-		case meta.ByPrincipal:
+		switch {
+		case in.GroupBy == ecrintypes.UsageGroupREGISTRY:
+			one.RepositoryName = in.RepositoryName
+		case q.Kind == meta.ByPrincipal:
 			one.Principal = row.Subject
-		case meta.ByTag:
+		case q.Kind == meta.ByTag:
 			one.RepositoryName, one.ImageTag, _ = strings.Cut(row.Subject, ":")
 		default:
 			one.RepositoryName = row.Subject

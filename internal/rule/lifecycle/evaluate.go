@@ -14,6 +14,7 @@ import (
 // Result is what a policy does with the images of a repository.
 type Result struct {
 	Verdicts []Verdict // one for each image: oldest push first, images with equal times by digest
+	Rules    []*Rule   // of the policy, in the order in which they are applied
 	Expire   Total     // of the images that are deleted
 	Archive  Total     // of the images that move to the archive class
 }

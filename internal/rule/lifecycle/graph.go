@@ -183,7 +183,7 @@ func (r *resolution) consider(i int32, a Action) {
 
 // result returns the verdicts.
 func (e *evaluation) result(r *resolution) *Result {
-	result := &Result{Verdicts: make([]Verdict, len(e.images))}
+	result := &Result{Verdicts: make([]Verdict, len(e.images)), Rules: e.rules}
 	index := r.indexes()
 	for i, im := range e.images {
 		i := int32(i)

@@ -140,6 +140,32 @@ func (s *Store) UsageHistory(ctx context.Context, q UsageQuery, after UsageKey, 
 	return all, err
 }
 
+// UsageTotals returns the sums of a registry for each hour or day of a query, in the order of time: those after the given time, the zero
+// time for the first, at most limit. What has no row of its own counts with the registry, because it is known of the account only, unless
+// the query has a subject. An hour or day has at most MaxUsageRows rows to sum.
+func (s *Store) UsageTotals(ctx context.Context, q UsageQuery, after time.Time, limit int) ([]UsageRow, error) {
+	daily := 0
+	if q.Daily {
+		daily = 1
+	}
+	var all []UsageRow
+	err := s.read.rows(ctx, `SELECT start, CAST(SUM(pulls) AS BIGINT), CAST(SUM(pushes) AS BIGINT), CAST(SUM(denials) AS BIGINT),
+			CAST(SUM(sent) AS BIGINT), CAST(SUM(stored) AS BIGINT) FROM usage_counters
+		WHERE account = $1 AND kind = $2 AND daily = $3 AND start >= $4 AND start < $5 AND start > $6
+			AND (region = $7 AND ($8 = '' OR subject = $8) OR region = '' AND $8 = '')
+		GROUP BY start ORDER BY start LIMIT $9`,
+		args{q.Registry.Account.String(), int(q.Kind), daily, micros(q.From), micros(q.To), micros(after), q.Registry.Region.String(),
+			q.Subject, limit}, func(scan func(...any) error) error {
+			r := UsageRow{UsageKey: UsageKey{Account: q.Registry.Account, Kind: q.Kind}}
+			var start int64
+			err := scan(&start, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored)
+			r.Start = fromMicros(start)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
+
 // DeleteUsage deletes rows of an account: of hours before hours and of days before days, at most limit of each kind, and returns how many
 // it deleted.
 func (s *Store) DeleteUsage(ctx context.Context, a name.Account, hours, days time.Time, limit int) (deleted int, err error) {

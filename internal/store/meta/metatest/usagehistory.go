@@ -53,6 +53,22 @@ func testUsageHistory(fx *Fixture) {
 	days.Daily = true
 	fx.Equal(list(days, 10), []meta.UsageRow{row(meta.ByRepository, day, region, "app", meta.Activity{Pulls: 13, Sent: 5, Denials: 4}),
 		row(meta.ByRepository, day, region, "second", meta.Activity{Pushes: 1, Stored: 7})}, "days")
+	sums := func(q meta.UsageQuery, after time.Time, limit int) []meta.UsageRow {
+		fx.Helper()
+		q.Registry = Registry
+		all, err := fx.UsageTotals(fx.Ctx, q, after, limit)
+		fx.Must(err)
+		return all
+	}
+	sum := func(at time.Time, a meta.Activity) meta.UsageRow { return row(meta.ByRepository, at, "", "", a) }
+	both := []meta.UsageRow{sum(ten, meta.Activity{Pulls: 3, Sent: 5, Denials: 4, Pushes: 1, Stored: 7}),
+		sum(eleven, meta.Activity{Pulls: 10})}
+	fx.Equal(sums(hours, time.Time{}, 10), both, "the sums of hours")
+	fx.Equal(sums(hours, time.Time{}, 1), both[:1], "the first sum of an hour")
+	fx.Equal(sums(hours, ten, 10), both[1:], "the sums of later hours")
+	fx.Equal(sums(app, time.Time{}, 10), []meta.UsageRow{sum(ten, meta.Activity{Pulls: 3, Sent: 5, Denials: 4})}, "the sums of a repository")
+	fx.Equal(sums(days, time.Time{}, 10), []meta.UsageRow{sum(day, meta.Activity{Pulls: 13, Sent: 5, Denials: 4, Pushes: 1, Stored: 7})},
+		"the sums of days")
 	people := days
 	people.Kind = meta.ByPrincipal
 	fx.Equal(list(people, 10), []meta.UsageRow{row(meta.ByPrincipal, day, region, Principal, meta.Activity{Denials: 3})}, "principals")
