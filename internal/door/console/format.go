@@ -150,3 +150,14 @@ func sizeOf(n *int64) int64 {
 	}
 	return *n
 }
+
+// lower returns a word of an API, such as QUEUED, as pages write it.
+func lower(word string) string { return strings.ToLower(strings.ReplaceAll(word, "_", " ")) }
+
+// capital returns a text with a capital letter at its beginning.
+func capital(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
+}

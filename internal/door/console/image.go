@@ -55,6 +55,7 @@ type imageView struct {
 	ConfigMissing                string
 	Manifest                     string
 	Commands                     []command
+	Here                         string
 	BesideNone                   *trouble
 }
 
@@ -64,6 +65,9 @@ type pair struct{ Name, Value string }
 // imagePage shows what is in an image, and what refers to it.
 func (x *request) imagePage() error {
 	repository := x.at["repo"]
+	if with := strings.TrimSpace(x.r.URL.Query().Get("with")); with != "" {
+		return x.comparePage(with)
+	}
 	i, err := x.read(repository, x.at["tag"], x.at["digest"])
 	if err != nil {
 		return err
@@ -98,6 +102,7 @@ func (x *request) imagePage() error {
 	reference := x.uri(repository) + "@" + i.ImageDigest
 	v.Commands = []command{{"docker", "docker pull " + reference}, {"skopeo", "skopeo inspect docker://" + reference},
 		{"crane", "crane manifest " + reference}}
+	v.Here = x.r.URL.EscapedPath()
 	title := v.Tag
 	if title == "" {
 		title = digest12(v.Digest)

@@ -136,6 +136,9 @@ func (v *view) Ago(t time.Time) string {
 	return span(d) + " ago"
 }
 
+// Age returns the time since a moment, such as "4 min".
+func (v *view) Age(t time.Time) string { return span(v.x.begun.Sub(t)) }
+
 // Principal returns how a principal is shown on pages of this account.
 func (v *view) Principal(arn string) string { return shown(principalIn(v.x.account.String(), arn)) }
 

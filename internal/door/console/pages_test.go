@@ -125,8 +125,8 @@ func TestTextsOfOthersAreNoMarkup(t *testing.T) {
 	}
 }
 
-// The lifecycle policy is previewed on the images before it is saved, and the deletion of a repository needs its name.
-func TestLifecycleAndDeletion(t *testing.T) {
+// Settings are saved, and the deletion of a repository needs its name.
+func TestSettingsAndDeletion(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
 	root := s.Root(t)
@@ -136,14 +136,6 @@ func TestLifecycleAndDeletion(t *testing.T) {
 	}
 	v := visit(t, s).in(root)
 	at := base + "/repositories/team/app/-/"
-	const keepOne = `{"rules":[{"rulePriority":1,"action":{"type":"expire"},
-		"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":1}}]}`
-	has(t, v.page(at+"lifecycle"), "There is none yet", "keep the newest 30 images")
-	has(t, v.post(at+"lifecycle", "do", "preview", "text", keepOne).body, "2 <small>of 3 images")
-	has(t, v.post(at+"lifecycle", "do", "preview", "text", "{").body, "This was not accepted")
-	if g := v.post(at+"lifecycle", "do", "save", "text", keepOne); g.status != http.StatusSeeOther {
-		t.Errorf("saving: got %d\n%s", g.status, g.body)
-	}
 	if g := v.post(at+"settings", "mutability", "IMMUTABLE", "except", "dev-*"); g.status != http.StatusSeeOther {
 		t.Errorf("settings: got %d\n%s", g.status, g.body)
 	}

@@ -5,9 +5,6 @@ import "slices"
 // rows are all requests that are served. What a row may do is decided by its operations.
 var rows = slices.Concat(frameRows, pageRows, identityRows, deliveryRows, vendorRows, operationRows)
 
-// Rows and links of pages that are not of a repository: each list in the file of its pages.
-var operationRows []row
-
 // linker makes a link of the side: here if the page is of its section.
 type linker func(section, text, to string) link
 
@@ -24,6 +21,3 @@ func sides(v *view) []side {
 	}
 	return slices.DeleteFunc(groups, func(s side) bool { return len(s.Links) == 0 })
 }
-
-func registryLinks(linker, string) []link  { return nil }
-func operationLinks(linker, string) []link { return nil }

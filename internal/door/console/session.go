@@ -114,8 +114,13 @@ func (x *request) toSignIn() error {
 	return x.redirect(to)
 }
 
-// home leads to the repositories of the account.
-func (x *request) home() error { return x.redirect(x.base() + "/repositories") }
+// home leads to the repositories of the account, and before its first push to the page that tells how to push.
+func (x *request) home() error {
+	if p, err := x.progress(); err == nil && !p.Pushed {
+		return x.redirect(Path + "/welcome")
+	}
+	return x.redirect(x.base() + "/repositories")
+}
 
 // signInForm is the form to sign in, with what was filled in before.
 type signInForm struct {

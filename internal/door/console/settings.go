@@ -1,14 +1,11 @@
 package console
 
 import (
-	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
-	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 func init() {
@@ -17,8 +14,6 @@ func init() {
 		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/settings", serve: (*request).saveSettings},
 		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/delete", serve: (*request).deletePage},
 		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/delete", serve: (*request).deleteRepository},
-		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/lifecycle", serve: (*request).lifecyclePage},
-		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/lifecycle", serve: (*request).onLifecycle},
 	)
 }
 
@@ -80,84 +75,4 @@ func (x *request) deleteRepository() error {
 		return x.showDelete(x.status(err), deleteView{Failed: &t})
 	}
 	return x.done(x.base()+"/repositories", "The repository was deleted. An operator can restore it with ecrin repository restore.")
-}
-
-// lifecycleView is the lifecycle policy of a repository, and what it would do.
-type lifecycleView struct {
-	To      string
-	Policy  editor
-	Denied  *trouble
-	None    bool
-	Last    time.Time
-	Preview *ecrintypes.TestLifecycleResponse
-	Wrong   *trouble
-}
-
-// exampleLifecycle keeps the newest images of a repository that has no policy yet.
-const exampleLifecycle = `{
-  "rules": [
-    {
-      "rulePriority": 1,
-      "description": "keep the newest 30 images",
-      "selection": { "tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 30 },
-      "action": { "type": "expire" }
-    }
-  ]
-}`
-
-// lifecyclePage shows the lifecycle policy.
-func (x *request) lifecyclePage() error { return x.showLifecycle(http.StatusOK, lifecycleView{}, nil) }
-
-func (x *request) showLifecycle(status int, v lifecycleView, text *string) error {
-	repository := x.at["repo"]
-	v.To = x.repositoryPath(repository, "lifecycle")
-	out, err := do[ecrtypes.GetLifecyclePolicyResponse](x, "ecr", "GetLifecyclePolicy", &ecrtypes.GetLifecyclePolicyRequest{
-		RegistryId: x.account.String(), RepositoryName: repository})
-	saved := ""
-	switch {
-	case errors.Is(err, fault.LifecyclePolicyNotFound):
-		v.None, saved = true, exampleLifecycle
-	case err != nil && x.status(err) == http.StatusForbidden:
-		t := x.troubleOf(err)
-		v.Denied = &t
-	case err != nil:
-		return err
-	default:
-		saved, v.Last = indented(out.LifecyclePolicyText), timeOf(out.LastEvaluatedAt)
-	}
-	if text != nil {
-		saved = *text
-	}
-	v.Policy = newEditor("Lifecycle policy, JSON", saved, nil)
-	return x.showRepository(status, "lifecycle", "lifecycle", v)
-}
-
-// onLifecycle previews, saves or deletes a lifecycle policy.
-func (x *request) onLifecycle() error {
-	repository, text := x.at["repo"], strings.ReplaceAll(x.form.Get("text"), "\r\n", "\n")
-	v := lifecycleView{}
-	var err error
-	switch x.form.Get("do") {
-	case "preview":
-		v.Preview, err = do[ecrintypes.TestLifecycleResponse](x, "ecrin", "TestLifecycle", &ecrintypes.TestLifecycleRequest{
-			RegistryId: x.account.String(), RepositoryName: repository, LifecyclePolicyText: text, MaxResults: some[int32](pageSize)})
-	case "save":
-		err = act(x, "ecr", "PutLifecyclePolicy", &ecrtypes.PutLifecyclePolicyRequest{RegistryId: x.account.String(), RepositoryName: repository,
-			LifecyclePolicyText: text})
-	case "delete":
-		err = act(x, "ecr", "DeleteLifecyclePolicy", &ecrtypes.DeleteLifecyclePolicyRequest{RegistryId: x.account.String(),
-			RepositoryName: repository})
-	default:
-		err = errNothing
-	}
-	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
-		return x.showLifecycle(x.status(err), v, &text)
-	}
-	if v.Preview != nil {
-		return x.showLifecycle(http.StatusOK, v, &text)
-	}
-	return x.done(x.repositoryPath(repository, "lifecycle"), "The lifecycle policy was "+map[string]string{"save": "saved",
-		"delete": "deleted"}[x.form.Get("do")]+".")
 }

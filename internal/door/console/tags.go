@@ -107,14 +107,15 @@ type childRow struct {
 
 // tagsView is the list of tags.
 type tagsView struct {
-	Query    string
-	Rows     []tagRow
-	Sorted   bool
-	All      int
-	Pager    pager
-	Denied   *trouble
-	Commands []command
-	First    bool
+	Query  string
+	Rows   []tagRow
+	Sorted bool
+	All    int
+	Pager  pager
+	Denied *trouble
+	Pull   clientCommands
+	Push   clientCommands
+	First  bool
 }
 
 // tagsPage shows the tags of a repository, the newest version first.
@@ -158,8 +159,17 @@ func (x *request) showTags(status int) error {
 		}
 		v.Pager = x.pagerOf(many(int64(len(page)), "tag", "tags")+" of "+count(int64(len(all)))+", "+text, next)
 	}
-	v.Commands = commandsOf(x.uri(repository), x.r.Host, example, x.ev.From.Secure)
+	uri := x.uri(repository)
+	v.Pull, v.Push = x.choose("pull", x.registryAt(uri).pull(uri, example)), x.choose("push", x.registryAt(uri).push(uri, newTag(all)))
 	return x.showRepository(status, "tags", "tags", v)
+}
+
+// newTag returns a tag for the commands of a push: one that the repository does not have.
+func newTag(all []tagged) string {
+	if len(all) == 0 {
+		return "1.0"
+	}
+	return "TAG"
 }
 
 // tags returns the tags of a repository in the order of the list, at most ten thousand.
@@ -300,30 +310,6 @@ func kindOf(d ecrtypes.ImageDetail) string {
 
 // command is what is typed for one client.
 type command struct{ Client, Text string }
-
-// commandsOf returns commands that pull an image, with the login that each client takes.
-func commandsOf(uri, host, tag string, secure bool) []command {
-	pw, plain := "aws ecr get-login-password", func(flag string) string {
-		if secure {
-			return ""
-		}
-		return flag
-	}
-	at, _, _ := strings.Cut(uri, "/")
-	if at == "" {
-		at = host
-	}
-	return []command{
-		{"docker", pw + " | docker login -u AWS --password-stdin " + at + "\ndocker pull " + uri + ":" + tag},
-		{"podman", pw + " | podman login -u AWS --password-stdin " + plain("--tls-verify=false ") + at + "\npodman pull " +
-			plain("--tls-verify=false ") + uri + ":" + tag},
-		{"skopeo", pw + " | skopeo login -u AWS --password-stdin " + plain("--tls-verify=false ") + at + "\nskopeo copy --all " +
-			plain("--src-tls-verify=false ") + "docker://" + uri + ":" + tag + " oci:image:" + tag},
-		{"crane", pw + " | crane auth login -u AWS --password-stdin " + at + "\ncrane pull " + uri + ":" + tag + " image.tar"},
-		{"helm", pw + " | helm registry login -u AWS --password-stdin " + plain("--plain-http ") + at + "\nhelm pull " +
-			plain("--plain-http ") + "oci://" + uri + " --version " + tag},
-	}
-}
 
 // pickedView is what is about to be done with selected tags.
 type pickedView struct {

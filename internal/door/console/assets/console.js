@@ -37,6 +37,12 @@
       if (f) { e.preventDefault(); f.focus(); f.select(); }
     }
   });
+  document.addEventListener("change", function (e) { // the client is the same on the next page
+    if (e.target.dataset.client !== undefined) {
+      document.cookie = "ecrin-client=" + e.target.value + "; path=/console; max-age=31536000; samesite=lax" +
+        (location.protocol === "https:" ? "; secure" : "");
+    }
+  });
   // The numbers of an editor follow the text; its marks go with the first key.
   document.addEventListener("input", function (e) {
     var sheet = e.target.closest(".editor .sheet");
