@@ -27,11 +27,15 @@ type deniedView struct {
 	First   bool
 }
 
-// deniedRow is a request that was denied.
+// deniedRow stands for requests of one principal, for one action on one resource, that were denied: the last of them.
 type deniedRow struct {
 	ID, To, Principal, Action, Resource, Text string
 	At                                        time.Time
+	Count                                     int64 // of them among the lines that the page has read
 }
+
+// deniedLines is the number of lines of the trail that a page groups.
+const deniedLines = 500
 
 // auditLine has the members of a line of the audit trail that the list shows.
 type auditLine struct {
@@ -53,30 +57,39 @@ type auditLine struct {
 	} `json:"resources"`
 }
 
-// deniedPage lists the requests that were denied, the newest first.
+// deniedPage lists the requests that were denied, the newest first, those of the same principal, action and resource together.
 func (x *request) deniedPage() error {
 	yes := true
 	v := deniedView{First: x.r.URL.Query().Get("after") == ""}
 	out, err := do[ecrintypes.ListAuditEventsResponse](x, "ecrin", "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{
-		AccountId: x.account.String(), Denied: &yes, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
+		AccountId: x.account.String(), Denied: &yes, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](deniedLines)})
 	if err != nil {
 		t := x.troubleOf(err)
 		v.Trouble = &t
 		return x.render(x.status(err), "denied", &view{Title: "Denied requests", Section: "denied", Main: v})
 	}
+	groups := map[[3]string]int{}
 	for _, text := range out.Events {
 		var l auditLine
 		if json.Unmarshal([]byte(text), &l) != nil {
 			continue
 		}
-		r := deniedRow{ID: l.RequestID, To: Path + "/denied/" + pathOf(l.RequestID), Principal: l.UserIdentity.ARN, Text: l.ErrorMessage,
+		r := deniedRow{Count: 1, ID: l.RequestID, To: Path + "/denied/" + pathOf(l.RequestID), Principal: l.UserIdentity.ARN,
+			Text:   l.ErrorMessage,
 			Action: strings.TrimSuffix(l.EventSource, ".amazonaws.com") + ":" + l.EventName, At: l.EventTime}
 		if len(l.Resources) > 0 {
 			r.Resource = l.Resources[0].ARN
 		}
+		key := [3]string{r.Principal, r.Action, r.Resource}
+		if i, known := groups[key]; known {
+			v.Rows[i].Count++
+			continue
+		}
+		groups[key] = len(v.Rows)
 		v.Rows = append(v.Rows, r)
 	}
-	v.Pager = x.pagerOf(many(int64(len(v.Rows)), "request", "requests")+", newest first", out.NextToken)
+	v.Pager = x.pagerOf(many(int64(len(out.Events)), "request", "requests")+" in "+many(int64(len(v.Rows)), "group", "groups")+
+		", newest first", out.NextToken)
 	return x.render(http.StatusOK, "denied", &view{Title: "Denied requests", Section: "denied", Main: v})
 }
 
@@ -96,6 +109,7 @@ type explained struct {
 	Note                        string
 	Steps                       []step
 	Changes                     []changeRow
+	Remedy                      remedy
 }
 
 // changeRow is a change of a policy that would allow a request, or is one of several that together would.
@@ -174,6 +188,7 @@ func (x *request) deniedRequestPage() error {
 		return err
 	}
 	v := explainedOf(&out.Explanation)
+	v.Remedy = x.remedyOf(v)
 	return x.render(http.StatusOK, "explained", &view{Title: "Denied", Section: "denied", Main: v,
 		Crumbs: []link{{Text: "Denied requests", To: x.iam() + "/denied"}}})
 }

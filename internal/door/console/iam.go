@@ -13,7 +13,7 @@ import (
 )
 
 // identityRows are the rows about users, groups, roles, policies and identity providers.
-var identityRows = slices.Concat(listRows, holderRows, documentRows, credentialRows)
+var identityRows = slices.Concat(requestRows, listRows, holderRows, documentRows, credentialRows)
 
 func identityLinks(at linker, iam string) []link {
 	return []link{at("users", "Users", iam+"users"), at("groups", "User groups", iam+"groups"), at("roles", "Roles", iam+"roles"),

@@ -15,7 +15,7 @@ func sides(v *view) []side {
 	groups := []side{
 		{"Registry", slices.Concat([]link{at("repositories", "Repositories", base+"repositories")}, registryLinks(at, base))},
 		{"Access", slices.Concat([]link{at("denied", "Denied requests", iam+"denied"), at("simulate", "Simulator", iam+"simulate")},
-			identityLinks(at, iam))},
+			[]link{at("requests", "Requests for access", base+"access-requests")}, identityLinks(at, iam))},
 		{"Delivery", slices.Concat(deliveryLinks(at, base), vendorLinks(at, base))},
 		{"Operation", operationLinks(at, base)},
 	}
