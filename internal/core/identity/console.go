@@ -200,3 +200,8 @@ func SignedInBy(c meta.ConsoleSession) string {
 func (s *Service) ConsoleMAC(c ConsoleSession, data string) string {
 	return hex.EncodeToString(s.keys.MAC("form of a console", []byte(c.Hash+" "+data))[:16])
 }
+
+// SignOnMAC returns a MAC of data of a sign-in at an identity provider, in 64 hexadecimal digits.
+func (s *Service) SignOnMAC(data string) string {
+	return hex.EncodeToString(s.keys.MAC("single sign-on of the console", []byte(data)))
+}

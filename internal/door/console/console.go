@@ -38,6 +38,7 @@ type Identity interface {
 	EndConsole(ctx context.Context, by identity.ConsoleSession, id string) error
 	Consoles(ctx context.Context, by identity.ConsoleSession) ([]identity.ConsoleSession, error)
 	ConsoleMAC(c identity.ConsoleSession, data string) string
+	SignOnMAC(data string) string
 }
 
 // Rights tells what a caller may do, without doing it. It is an *ecr.Service.
@@ -57,23 +58,26 @@ type Trail interface {
 // API serves the pages. It is safe for concurrent use.
 type API struct {
 	Options
-	large *web.Places // for answers with stored content
+	large   *web.Places // for answers with stored content
+	signOns *web.Places // for sign-ins that wait for an identity provider
 }
 
-// Options holds the parameters of New. All are required.
+// Options holds the parameters of New. All but SSO are required.
 type Options struct {
 	Operations Operations
 	Identity   Identity
 	Rights     Rights
 	Trail      Trail // of sign-ins; an operation records itself
 	Hosts      *endpoint.Map
+	SSO        SingleSignOn
 	Version    string // of the program, as the foot of a page shows it
 	Now        func() time.Time
 }
 
 // New returns an API.
 func New(o Options) *API {
-	return &API{Options: o, large: web.NewPlaces(maxLarge, maxLargeWaiting, maxLargeWait)}
+	return &API{Options: o, large: web.NewPlaces(maxLarge, maxLargeWaiting, maxLargeWait),
+		signOns: web.NewPlaces(maxSignOns, maxSignOnsWaiting, maxSignOnWait)}
 }
 
 // The limits of requests. A policy has at most 10,240 characters, and a form can have three bytes for each of their bytes.

@@ -22,6 +22,7 @@ var (
 	Instruction = instruction
 	OwnPath     = ownPath
 	CSVLine     = csvLine
+	OpenSignOn  = openSignOn
 )
 
 // Sorted returns tags of one digest each in the order of the list: "1.0=a".

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -130,6 +131,7 @@ type signInForm struct {
 	Wrong             string
 	PlainHTTP         bool
 	Scheme, Region    string // for the commands of clients
+	SSO, SSOTo        string // title and address of the single sign-on; "" without one
 }
 
 // signInPage shows the form to sign in.
@@ -141,6 +143,9 @@ func (x *request) showSignIn(status int, f signInForm) error {
 	f.Host, f.Next = x.r.Host, ownPath(f.Next)
 	f.PlainHTTP = !x.secrets()
 	f.Region = x.region.String()
+	if x.SSO.Provider != nil {
+		f.SSO, f.SSOTo = cmp.Or(x.SSO.Title, "single sign-on"), Path+"/sso?"+values("next", f.Next)
+	}
 	f.Scheme = "http"
 	if x.ev.From.Secure {
 		f.Scheme = "https"

@@ -322,13 +322,22 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
 	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now, Rates: rates})
 	doors.console = console.New(console.Options{Operations: doors.aws, Identity: id, Rights: repositories, Trail: record, Hosts: a.hosts,
-		Version: version(), Now: now})
+		Version: version(), Now: now, SSO: signOn(c.SignOn, outward, now)})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)
 	// What floods the addresses of the registry leaves those of the metrics alone.
 	a.opsHTTP = a.server(alone, web.ConnectionLimits{Max: 256, MaxPerAddress: 256, MaxIdle: 256}, metrics, now, a.opsListen)
 	return a.secure(now)
+}
+
+// signOn returns the single sign-on of the console; the zero value without one.
+func signOn(c config.SignOn, outward *egress.Guard, now func() time.Time) console.SingleSignOn {
+	if c.Issuer == "" {
+		return console.SingleSignOn{}
+	}
+	o := oidc.SignOnOptions{Issuer: c.Issuer, ClientID: c.ClientID, ClientSecret: c.ClientSecret}
+	return console.SingleSignOn{Provider: oidc.NewSignOn(outward, o, now), Issuer: c.Issuer, Role: c.Role, Title: c.Title}
 }
 
 // server returns an HTTP server for a handler, whose limits of connections hold for the listeners together.

@@ -46,6 +46,11 @@ web_identities: ["111122223333 arn:aws:iam::444455556666:role/x /run/token"]
 config_repository_paths: ["111122223333 /srv/git/config.git"]
 rancher_api: true
 license_endpoint: https://updates.example.com
+sso_issuer: https://issuer.example.com
+sso_client_id: ecrin
+sso_client_secret: hidden
+sso_role: arn:aws:iam::111122223333:role/console
+sso_title: Example
 proxy_domain: proxy.example.com
 registry_domain: registry.example.com:5000
 customer_requests: 60
@@ -79,6 +84,8 @@ log_format: json
 stop_timeout: 1m30s
 `
 
+const consoleRole = "arn:aws:iam::111122223333:role/console"
+
 func TestRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ecrin.yaml")
@@ -111,7 +118,9 @@ func TestRead(t *testing.T) {
 		Traces:    config.Traces{URL: "https://collector.example.com/", Headers: secret.New("X-Key=canary%2C, a=b"), Ratio: 0.5},
 		Ephemeral: true, Seed: []string{"a.yaml", "b.yaml"},
 		EventPulls: "sampled", EventDenials: "off", EventsKeep: 5, EventsKeepFor: 2 * time.Hour,
-		PullLogKeep: 7, PullLogKeepFor: 3 * time.Hour, Access: config.Access{MaxAccessGrant: 4 * time.Hour},
+		PullLogKeep: 7, PullLogKeepFor: 3 * time.Hour, Access: config.Access{MaxAccessGrant: 4 * time.Hour,
+			SignOn: config.SignOn{Issuer: "https://issuer.example.com", ClientID: "ecrin", ClientSecret: secret.New("hidden"),
+				Role: "arn:aws:iam::111122223333:role/console", Title: "Example"}},
 		StrictECR: "quotas,page-100", LogLevel: "debug", LogFormat: "json", StopTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -198,10 +207,10 @@ func TestSettingsCoverTheFile(t *testing.T) {
 		t.Errorf("setting every field to its default changes the configuration (-want +got):\n%s", diff)
 	}
 	fields := 0
-	for _, of := range []any{config.Config{}, config.TLS{}, config.Traces{}, config.Shipping{}} {
+	for _, of := range []any{config.Config{}, config.TLS{}, config.Traces{}, config.Shipping{}, config.Access{}, config.SignOn{}} {
 		fields += reflect.TypeOf(of).NumField()
 	}
-	if want := fields - 3; len(settings) != want { // the fields TLS, Traces and Shipping have no settings of their own
+	if want := fields - 5; len(settings) != want { // TLS, Traces, Shipping, Access and SignOn have no settings of their own
 		t.Errorf("got %d settings, want %d", len(settings), want)
 	}
 }
@@ -262,6 +271,10 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.Region = "mars" }, "region: "},
 		{func(c *config.Config) { c.Domains = []string{"*.example.com"} }, "domains: "},
 		{func(c *config.Config) { c.Domains = []string{"localdomain"} }, "domains: "},
+		{func(c *config.Config) { c.Issuer, c.ClientID, c.Role = "http://a.example.com", "c", consoleRole }, "sso_issuer: want a URL"},
+		{func(c *config.Config) { c.Issuer, c.Role = "https://a.example.com", consoleRole }, "sso_client_id: want"},
+		{func(c *config.Config) { c.Issuer, c.ClientID, c.Role = "https://a.example.com", "c", "admin" }, "sso_role: want the ARN"},
+		{func(c *config.Config) { c.Role = consoleRole }, "sso_issuer: is missing"},
 		{func(c *config.Config) { c.LicenseEndpoint = "updates.example.com" }, "license_endpoint: want a URL"},
 		{func(c *config.Config) { c.LicenseEndpoint = "https://a@updates.example.com" }, "license_endpoint: want a URL"},
 		{func(c *config.Config) { c.ProxyDomain = "https://proxy.example.com" }, "proxy_domain: want a host"},

@@ -102,6 +102,9 @@ func (i *Issuer) Roots() *x509.CertPool {
 	return pool
 }
 
+// Root returns the certificate of the issuer's authority, in DER.
+func (i *Issuer) Root() []byte { return i.root.Raw }
+
 // Guard returns a guard that allows 127.0.0.1 and trusts the issuer's authority.
 func (i *Issuer) Guard() *egress.Guard { return Guard(i.Roots()) }
 
