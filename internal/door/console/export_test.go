@@ -23,6 +23,7 @@ var (
 	OwnPath     = ownPath
 	CSVLine     = csvLine
 	OpenSignOn  = openSignOn
+	PlacesOf    = placesOf
 )
 
 // Sorted returns tags of one digest each in the order of the list: "1.0=a".

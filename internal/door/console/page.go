@@ -222,6 +222,9 @@ func (x *request) render(status int, file string, v *view) error {
 	if err := t.ExecuteTemplate(&b, start, v); err != nil {
 		return err
 	}
+	if status == http.StatusOK {
+		x.notePlace()
+	}
 	h := x.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	out, packed := b.Bytes(), false

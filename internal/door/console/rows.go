@@ -3,7 +3,7 @@ package console
 import "slices"
 
 // rows are all requests that are served. What a row may do is decided by its operations.
-var rows = slices.Concat(frameRows, signOnRows, pageRows, identityRows, deliveryRows, vendorRows, operationRows)
+var rows = slices.Concat(frameRows, signOnRows, placeRows, pageRows, identityRows, deliveryRows, vendorRows, operationRows)
 
 // linker makes a link of the side: here if the page is of its section.
 type linker func(section, text, to string) link
