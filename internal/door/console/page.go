@@ -165,6 +165,7 @@ var helpers = template.FuncMap{
 	"dict":   dict,
 	"long":   func(s string) bool { return len(s) > 24 },
 	"lower":  strings.ToLower,
+	"word":   lower,
 	"int64":  func(n int) int64 { return int64(n) },
 	"right":  rightNamed,
 	"host":   func(s string) string { h, _, _ := strings.Cut(s, "/"); return h },

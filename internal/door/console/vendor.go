@@ -234,7 +234,7 @@ type channelRow struct {
 // channels returns the channels of an application that are not archived.
 func (x *request) channels(slug string) ([]channelRow, error) {
 	out, err := do[ecrintypes.ListChannelsResponse](x, "ecrin", "ListChannels",
-		&ecrintypes.ApplicationRequest{AccountId: x.account.String(), ApplicationSlug: slug})
+		&ecrintypes.ListChannelsRequest{AccountId: x.account.String(), ApplicationSlug: slug})
 	if err != nil {
 		return nil, err
 	}
