@@ -12,7 +12,7 @@ import (
 )
 
 // vendorRows are the rows of what vendors ship to customers.
-var vendorRows = slices.Concat(applicationRows, releaseRows, customerRows)
+var vendorRows = slices.Concat(applicationRows, releaseRows, customerRows, ownRows)
 
 // vendorLinks are the links of the side to it.
 func vendorLinks(at linker, base string) []link {
