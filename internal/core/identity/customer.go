@@ -42,29 +42,38 @@ func HashCustomerPassword(password string) string {
 //
 // Errors: fault.LicenseInvalid; an error without a code if the store fails.
 func (s *Service) CustomerCaller(ctx context.Context, password string) (Caller, error) {
-	refused := func(l meta.Licensed, class RefusalClass, text, why string) (Caller, error) {
-		r := &Refusal{Err: fault.LicenseInvalid.New("%s", text), Account: l.Account, Class: class, Cause: why,
-			Cure: "Ask the vendor for a licence that is valid; the vendor sees why with `ecrin explain license`"}
-		if l.ID != "" {
-			r.Customer = callerOfCustomer(l)
-		}
-		return Caller{}, r
-	}
-	const invalid = "the licence is not valid"
 	if !IsCustomerPassword(password) {
-		return refused(meta.Licensed{}, RefusedToken, invalid, "the password is no id of a licence, and no token of a customer")
+		return refusedCustomer(meta.Licensed{}, RefusedToken, invalidLicense, "the password is no id of a licence, and no token of a customer")
 	}
-	l, err := s.licensed(ctx, HashCustomerPassword(password))
+	return s.CustomerOfHash(ctx, HashCustomerPassword(password))
+}
+
+const invalidLicense = "the licence is not valid"
+
+func refusedCustomer(l meta.Licensed, class RefusalClass, text, why string) (Caller, error) {
+	r := &Refusal{Err: fault.LicenseInvalid.New("%s", text), Account: l.Account, Class: class, Cause: why,
+		Cure: "Ask the vendor for a licence that is valid; the vendor sees why with `ecrin explain license`"}
+	if l.ID != "" {
+		r.Customer = callerOfCustomer(l)
+	}
+	return Caller{}, r
+}
+
+// CustomerOfHash is CustomerCaller for a password whose hash is known, as HashCustomerPassword returns it.
+//
+// Errors: those of CustomerCaller.
+func (s *Service) CustomerOfHash(ctx context.Context, hash string) (Caller, error) {
+	l, err := s.licensed(ctx, hash)
 	switch {
 	case errors.Is(err, fault.ObjectNotFound):
-		return refused(l, RefusedToken, invalid, "no customer has this licence or token")
+		return refusedCustomer(l, RefusedToken, invalidLicense, "no customer has this licence or token")
 	case err != nil:
 		return Caller{}, err
 	case !l.ArchivedAt.IsZero():
-		return refused(l, RefusedRevoked, invalid, "the customer "+l.Name+" is archived")
+		return refusedCustomer(l, RefusedRevoked, invalidLicense, "the customer "+l.Name+" is archived")
 	case !l.ExpiresAt.IsZero() && !s.now().Before(l.ExpiresAt):
 		end := l.ExpiresAt.UTC().Format("2006-01-02T15:04:05Z")
-		return refused(l, RefusedExpired, "the licence has expired on "+end, "the licence of the customer "+l.Name+" has expired on "+end)
+		return refusedCustomer(l, RefusedExpired, "the licence has expired on "+end, "the licence of the customer "+l.Name+" has expired on "+end)
 	}
 	return callerOfCustomer(l), nil
 }

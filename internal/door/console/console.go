@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
@@ -39,6 +40,9 @@ type Identity interface {
 	Consoles(ctx context.Context, by identity.ConsoleSession) ([]identity.ConsoleSession, error)
 	ConsoleMAC(c identity.ConsoleSession, data string) string
 	SignOnMAC(data string) string
+	CustomerCaller(ctx context.Context, password string) (identity.Caller, error)
+	CustomerOfHash(ctx context.Context, hash string) (identity.Caller, error)
+	CustomerUsed(c identity.Caller, address string)
 }
 
 // Rights tells what a caller may do, without doing it. It is an *ecr.Service.
@@ -68,6 +72,7 @@ type Options struct {
 	Identity   Identity
 	Rights     Rights
 	Trail      Trail // of sign-ins; an operation records itself
+	Customers  *vendor.Service
 	Hosts      *endpoint.Map
 	SSO        SingleSignOn
 	Version    string // of the program, as the foot of a page shows it

@@ -81,6 +81,7 @@ func (x *request) asset(path string) error {
 type view struct {
 	Title   string
 	Alone   bool   // without the frame: who has not signed in has no places to go to
+	Roomy   bool   // with Alone: as wide as other pages
 	Section string // of the side, such as repositories
 	Crumbs  []link
 	Main    any
