@@ -272,3 +272,91 @@ func TestReferrersLeadNowhere(t *testing.T) {
 		t.Errorf("a long query: got %d %.200s, want 400", a.Status, a.Body)
 	}
 }
+
+// indexOf returns an index of images, with what it refers to; nil for nothing.
+func indexOf(kind string, subject *ocitest.Descriptor, images ...ocitest.Image) []byte {
+	m := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, ArtifactType: kind, Subject: subject}
+	for _, im := range images {
+		m.Manifests = append(m.Manifests, im.Descriptor())
+	}
+	return m.JSON()
+}
+
+// Referrers of an index and of its children, and referrers that are indexes themselves with what is below them, are listed and pulled as
+// oras does it, by whoever may pull the image: of an external registry, and of a repository of the vendor.
+func TestReferrersOfIndexesAndChildren(t *testing.T) {
+	t.Parallel()
+	s, f, there := behind(t)
+	for _, c := range []struct {
+		what, path, known string
+		repo              ocitest.Repo
+	}{
+		{"an external registry", "proxy/shop/far/demo/multi/", f.Host + "/demo/multi", there.Root(t).CreateRepository(t, "demo/multi")},
+		{"a repository of the vendor", "demo/own-multi/", "demo/own-multi", s.near.Root(t).CreateRepository(t, "demo/own-multi")},
+	} {
+		push := func(tag string, seed uint64) (body []byte, child ocitest.Image) {
+			amd, arm := ocitest.NewImage(seed, 300), ocitest.NewImage(seed+1, 400)
+			for _, im := range []ocitest.Image{amd, arm} {
+				c.repo.Push(t, im.Digest, im)
+			}
+			body = indexOf("", nil, amd, arm)
+			c.repo.PutManifest(t, tag, ocitest.IndexType, body).Want(t, http.StatusCreated)
+			return body, arm
+		}
+		one, child := push("1.0", 11)
+		two, other := push("2.0", 21)
+		subject := ocitest.Describe(ocitest.IndexType, one)
+		ofIndex, layerOfIndex := signed(t, c.repo, "", "application/sbom", subject)
+		ofChild, layerOfChild := signed(t, c.repo, "", "application/sbom", child.Descriptor())
+		ofOther, layerOfOther := signed(t, c.repo, "", "application/sbom", other.Descriptor())
+		proofs := []ocitest.Image{ocitest.NewImage(31, 200), ocitest.NewImage(32, 210)}
+		for _, im := range proofs {
+			c.repo.Push(t, im.Digest, im)
+		}
+		list := indexOf("application/proofs", &subject, proofs...)
+		ofIndexes := ocitest.SHA256(list)
+		c.repo.PutManifest(t, ofIndexes, ocitest.IndexType, list).Want(t, http.StatusCreated)
+		first, none := s.entitled(t, "first "+c.known, c.known, "1.*"), s.entitled(t, "none "+c.known, "others/*")
+		// oras discover: the index by its tag, its referrers, those of each child, each manifest with all that is below it.
+		get(t, s.near, first, http.MethodHead, c.path+"manifests/1.0", "Accept", ocitest.IndexType).Want(t, 200)
+		for path, want := range map[string][]string{"referrers/" + ocitest.SHA256(one): {ofIndex, ofIndexes}, "referrers/" +
+			child.Digest: {ofChild},
+			"referrers/" + ocitest.SHA256(one) + "?artifactType=application%2Fproofs": {ofIndexes}} {
+			a := get(t, s.near, first, http.MethodGet, c.path+path)
+			for _, digest := range want {
+				if a.Status != 200 || !strings.Contains(string(a.Body), digest) || a.Header.Get("Content-Type") != ocitest.IndexType {
+					t.Errorf("%s, %s: got %d %s, want a list with %s", c.what, path, a.Status, a.Body, digest)
+				}
+			}
+		}
+		for _, r := range []struct {
+			what, path  string
+			first, none int
+		}{
+			{"a referrer of the index", "manifests/" + ofIndex, 200, 403},
+			{"its layer", "blobs/" + layerOfIndex, 200, 403},
+			{"a referrer of a child", "manifests/" + ofChild, 200, 403},
+			{"its layer", "blobs/" + layerOfChild, 200, 403},
+			{"a referrer that is an index", "manifests/" + ofIndexes, 200, 403},
+			{"the first image of it", "manifests/" + proofs[0].Digest, 200, 403},
+			{"the second image of it", "manifests/" + proofs[1].Digest, 200, 403},
+			{"a layer of the second image", "blobs/" + ocitest.SHA256(proofs[1].Layers[0]), 200, 403},
+			{"its configuration", "blobs/" + ocitest.SHA256(proofs[1].Config), 200, 403},
+			{"the referrers of a child of another index", "referrers/" + other.Digest, 403, 403},
+			{"the referrers of another index", "referrers/" + ocitest.SHA256(two), 403, 403},
+			{"a referrer of a child of another index", "manifests/" + ofOther, 403, 403},
+			{"its layer", "blobs/" + layerOfOther, 403, 403},
+		} {
+			for who, want := range map[string]int{first: r.first, none: r.none} {
+				for _, method := range []string{http.MethodHead, http.MethodGet} {
+					if method == http.MethodHead && strings.HasPrefix(r.path, "referrers/") {
+						continue // the API has no such request
+					}
+					if a := get(t, s.near, who, method, c.path+r.path, "Accept", ocitest.IndexType+", "+ocitest.ImageType); a.Status != want {
+						t.Errorf("%s, %s %s: got %d %s, want %d", c.what, method, r.what, a.Status, a.Body, want)
+					}
+				}
+			}
+		}
+	}
+}

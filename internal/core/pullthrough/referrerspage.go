@@ -19,8 +19,8 @@ const referrersAtOnce = 4
 // ReferrersPage returns a page of the list of the referrers of an image, as the registry of the request's Upstream has it now. It is called
 // after the caller was allowed to list them.
 //
-// The referrers that the page names are fetched, at most 100 and 32 MiB of them, if their image is stored: so it is known of which image
-// they are referrers when they are pulled by their own digests.
+// The referrers that the page names are fetched, at most 100 and 32 MiB of them, and their image, if the registry has it: so it is known of
+// which image they are referrers when they are pulled by their own digests.
 //
 // Errors: fault.ImageNotFound (the registry has no list), fault.UnableToListUpstreamImageReferrers, fault.Throttled, fault.Unavailable,
 // that of ctx.
@@ -44,11 +44,19 @@ func (s *Service) ReferrersPage(ctx context.Context, q Request, subject name.Dig
 	if q.Found.ID == 0 {
 		return page, nil
 	}
-	if _, err := s.registry.Head(ctx, q.Found, name.Reference{Digest: subject}); err == nil {
-		s.bringReferrers(ctx, o, q, page.Listed)
-	} else if !errors.Is(err, fault.ImageNotFound) {
+	if len(page.Listed) == 0 {
+		return page, nil
+	}
+	ref := name.Reference{Digest: subject}
+	_, err = s.registry.Head(ctx, q.Found, ref)
+	if errors.Is(err, fault.ImageNotFound) { // such as the image of a platform, of which only the index was fetched
+		if err := s.fetchImage(ctx, o, q, ref, registry.ManifestHead{}); err != nil {
+			return page, ctx.Err() // the list is answered nevertheless
+		}
+	} else if err != nil {
 		return page, err
 	}
+	s.bringReferrers(ctx, o, q, page.Listed)
 	return page, nil
 }
 

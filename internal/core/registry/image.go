@@ -106,6 +106,33 @@ func (s *Service) Subject(ctx context.Context, r Repository, d name.Digest) (nam
 	return name.Digest{}, err
 }
 
+// maxIndexesAbove limits the indexes in which subjects are looked for.
+const maxIndexesAbove = 8
+
+// SubjectsAbove returns the images to which indexes refer that contain an image, of the first few such indexes by their digests: an
+// artifact may be an index of images.
+func (s *Service) SubjectsAbove(ctx context.Context, r Repository, d name.Digest) (all []name.Digest, err error) {
+	above, err := s.meta.Referring(ctx, r.ID, d.String(), false, "", maxIndexesAbove)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range above {
+		index, err := name.ParseDigest(text)
+		if err != nil {
+			return nil, err
+		}
+		head, err := s.meta.Head(ctx, r.ID, name.Reference{Digest: index})
+		switch {
+		case errors.Is(err, fault.ImageNotFound): // it was deleted now
+		case err != nil:
+			return nil, err
+		case head.Subject != (name.Digest{}):
+			all = append(all, head.Subject)
+		}
+	}
+	return all, nil
+}
+
 // SubjectOfTag returns the digest in a tag such as sha256-HEX, which stands for the list of the referrers of an image, or sha256-HEX.sig;
 // zero for another tag.
 //

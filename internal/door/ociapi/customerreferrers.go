@@ -20,7 +20,8 @@ const maxSubjects = 4
 // ofSubject returns the ask of a customer for an image: for itself or, if the customer may not pull it but an image to which it refers, for
 // that one. So signatures and the like, which have no tags that entitlements name, are pulled by who may pull their image.
 //
-// Which image it refers to is read in its stored manifest, or in a tag in the form of the referrers tag schema or of cosign.
+// Which image it refers to is read in its stored manifest, in that of an index that contains it, or in a tag in the form of the referrers
+// tag schema or of cosign.
 func (a *API) ofSubject(q *request, ask guard.Ask) (guard.Ask, error) {
 	if ask.Image.Tag != (name.Tag{}) && registry.SubjectOfTag(ask.Image.Tag.String()) == (name.Digest{}) {
 		return ask, nil
@@ -35,10 +36,33 @@ func (a *API) ofSubject(q *request, ask guard.Ask) (guard.Ask, error) {
 			return one, nil
 		}
 		subject, err := a.subjectOf(q, one.Image)
-		if err != nil || subject == (name.Digest{}) {
+		if err != nil {
 			return ask, err
 		}
+		if subject == (name.Digest{}) {
+			return a.ofSubjectAbove(q, ask, one)
+		}
 		one.Image = guard.Image{Reference: name.Reference{Digest: subject}, Stored: true}
+	}
+	return ask, nil
+}
+
+// ofSubjectAbove returns the ask for an image to which an index refers that contains that of one, if the customer may pull it; otherwise
+// ask.
+func (a *API) ofSubjectAbove(q *request, ask, one guard.Ask) (guard.Ask, error) {
+	if q.found.ID == 0 || one.Image.Digest == (name.Digest{}) {
+		return ask, nil
+	}
+	subjects, err := a.registry.SubjectsAbove(q.r.Context(), q.found, one.Image.Digest)
+	if err != nil {
+		return ask, err
+	}
+	for _, subject := range subjects {
+		one.Image = guard.Image{Reference: name.Reference{Digest: subject}, Stored: true}
+		allowed, err := a.guard.Allowed(q.r.Context(), q.caller, q.ev.From, one)
+		if err != nil || allowed {
+			return one, err
+		}
 	}
 	return ask, nil
 }
