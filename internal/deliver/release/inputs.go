@@ -82,18 +82,26 @@ func ReadInputs(ctx context.Context, paths []string, stdin io.Reader, charts Cha
 	return in, nil
 }
 
-func (in *Inputs) file(path string) error {
+// readManifest reads a file.
+//
+// Errors: it cannot be read, or has more than rule.MaxFile bytes.
+func readManifest(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, rule.MaxFile+1))
+	if err == nil && len(data) > rule.MaxFile {
+		err = fmt.Errorf("%s has more than %d bytes", path, rule.MaxFile)
+	}
+	return data, err
+}
+
+func (in *Inputs) file(path string) error {
+	data, err := readManifest(path)
 	if err != nil {
 		return err
-	}
-	if len(data) > rule.MaxFile {
-		return fmt.Errorf("%s has more than %d bytes", path, rule.MaxFile)
 	}
 	name := path
 	if !rule.Manifest(name) {
@@ -132,8 +140,12 @@ func (in *Inputs) folder(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, f := range files {
-		if rule.Manifest(f.Path) {
-			in.add(rule.File{Path: filepath.Join(dir, f.Path), Data: f.Data})
+		switch path := filepath.Join(dir, f.Path); {
+		case !rule.Manifest(f.Path):
+		case len(f.Data) > rule.MaxFile:
+			in.Failed = append(in.Failed, fmt.Sprintf("%s: it has more than %d bytes", path, rule.MaxFile))
+		default:
+			in.add(rule.File{Path: path, Data: f.Data})
 		}
 	}
 	return nil
@@ -149,6 +161,9 @@ func (in *Inputs) archive(ctx context.Context, path string) error {
 	}
 	defer f.Close()
 	packed, err := io.ReadAll(io.LimitReader(f, maxArchive+1))
+	if err == nil && len(packed) > maxArchive {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxArchive)
+	}
 	if err != nil {
 		return err
 	}
@@ -234,9 +249,12 @@ func local(dir string, seen map[string]bool, depth int) error {
 		if err != nil {
 			continue // kustomize says what is missing
 		}
-		text, err := io.ReadAll(io.LimitReader(f, apptemplate.MaxFile))
+		text, err := io.ReadAll(io.LimitReader(f, apptemplate.MaxFile+1))
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
+		}
+		if len(text) > apptemplate.MaxFile {
+			return fmt.Errorf("%s has more than %d bytes", filepath.Join(dir, label), apptemplate.MaxFile)
 		}
 		var k struct {
 			Resources  []string         `yaml:"resources"`
@@ -250,8 +268,14 @@ func local(dir string, seen map[string]bool, depth int) error {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, label), err)
 		}
 		var whole any
-		if err := yaml.Unmarshal(text, &whole); err == nil && remote(whole, "") {
+		if err := yaml.Unmarshal(text, &whole); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(dir, label), err)
+		}
+		if remote(whole, "") {
 			return fmt.Errorf("%s names what is not on this machine: run `kustomize build %s | ecrin preflight -`", dir, dir)
+		}
+		if err := small(dir, whole); err != nil {
+			return err
 		}
 		if len(k.Charts) > 0 {
 			return fmt.Errorf("%s has charts of Helm: run `kustomize build --enable-helm %s | ecrin preflight -`", dir, dir)
@@ -269,6 +293,62 @@ func local(dir string, seen map[string]bool, depth int) error {
 		}
 	}
 	return nil
+}
+
+// small checks that no file that a value of a kustomization names, alone or as KEY=FILE, is larger than a manifest may be, and that neither
+// it nor a text in the value stands for more than it has: kustomize reads it whole, and writes out what aliases stand for.
+func small(dir string, v any) error {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, one := range v {
+			if err := small(dir, one); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, one := range v {
+			if err := small(dir, one); err != nil {
+				return err
+			}
+		}
+	case string:
+		if strings.Contains(v, "\n") {
+			return swells([]byte(v))
+		}
+		_, file, _ := strings.Cut(v, "=")
+		for _, one := range []string{v, file} {
+			path := filepath.Join(dir, one)
+			if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+				continue // kustomize says what is missing
+			}
+			text, err := readManifest(path)
+			if err == nil {
+				if err = swells(text); err != nil {
+					err = fmt.Errorf("%s: %w", path, err)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// swells returns the error of YAML that stands for much more than it has, or is nested too deep. What is no YAML is none.
+func swells(text []byte) error {
+	for d := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var v any
+		err := d.Decode(&v)
+		var wrong *yaml.TypeError
+		switch {
+		case err == nil || errors.As(err, &wrong):
+		case strings.Contains(err.Error(), "excessive aliasing"), strings.Contains(err.Error(), "max depth"):
+			return err
+		default:
+			return nil
+		}
+	}
 }
 
 // remote reports whether a value of a kustomization, which is not a label, an annotation or a literal, is an address.

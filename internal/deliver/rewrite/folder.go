@@ -75,7 +75,9 @@ func readAtMost(root *os.Root, name string, limit int64) ([]byte, error) {
 	case info.Size() > limit:
 		return nil, fmt.Errorf("%s: the folder has more than %d bytes", name, maxBytes)
 	}
-	return io.ReadAll(io.LimitReader(f, limit+1))
+	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead)) // which does not grow while a large file is read
+	_, err = b.ReadFrom(io.LimitReader(f, limit+1))
+	return b.Bytes(), err
 }
 
 // ReadStream reads manifests, such as those that helm template writes, as one file.

@@ -181,7 +181,10 @@ func readDocument(path string, kind policy.Kind) (*policy.Document, error) {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, apply.MaxFile))
+	text, err := io.ReadAll(io.LimitReader(f, apply.MaxFile+1))
+	if err == nil && len(text) > apply.MaxFile {
+		err = fmt.Errorf("%s has more than %d bytes", path, apply.MaxFile)
+	}
 	if err != nil {
 		return nil, err
 	}

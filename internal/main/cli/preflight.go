@@ -82,6 +82,9 @@ func (c *commands) preflight() *cobra.Command {
 		charts := release.Charts{Release: *label, Namespace: *namespace}
 		if *values != "" {
 			text, err := readLimited(*values, apptemplate.MaxFile)
+			if err == nil && len(text) > apptemplate.MaxFile {
+				err = fmt.Errorf("%s has more than %d bytes", *values, apptemplate.MaxFile)
+			}
 			if err != nil {
 				return err
 			}
