@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -276,15 +277,31 @@ func TestOtherToolsReadABundle(t *testing.T) {
 // containerd imports a bundle into a containerd of its own, as k3s and k0s do with theirs, and lists its image.
 func containerd(t *testing.T, path, name, digest string) {
 	t.Helper()
-	if _, err := exec.LookPath("containerd"); err != nil || os.Getuid() != 0 {
+	ctr := startContainerd(t)
+	if ctr == nil {
 		t.Log("containerd is missing, or there is no root: not tried")
 		return
+	}
+	if out, err := ctr("images", "import", "--all-platforms", "--no-unpack", path); err != nil {
+		t.Fatalf("ctr images import: %v\n%s", err, out)
+	}
+	out, err := ctr("images", "list")
+	if err != nil || !strings.Contains(out, name) || !strings.Contains(out, digest) {
+		t.Errorf("containerd has %s, %v, want %s with %s", out, err, name, digest)
+	}
+}
+
+// startContainerd starts a containerd of its own, and returns what runs ctr with it; nil if that is not possible. It ends with the test.
+func startContainerd(t *testing.T) (ctr func(args ...string) (string, error)) {
+	t.Helper()
+	if _, err := exec.LookPath("containerd"); err != nil || os.Getuid() != 0 {
+		return nil
 	}
 	dir, err := os.MkdirTemp("", "ctd") // sockets have short names
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "c.sock")
 	config := filepath.Join(dir, "config.toml")
 	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
@@ -298,11 +315,11 @@ func containerd(t *testing.T, path, name, digest string) {
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		_ = daemon.Process.Kill()
 		_ = daemon.Wait()
-	}()
-	ctr := func(args ...string) (string, error) {
+	})
+	ctr = func(args ...string) (string, error) {
 		out, err := exec.Command("ctr", append([]string{"--address", socket, "--namespace", "k8s.io"}, args...)...).CombinedOutput()
 		return string(out), err
 	}
@@ -314,12 +331,104 @@ func containerd(t *testing.T, path, name, digest string) {
 			t.Fatalf("containerd does not answer: %s", log.String())
 		}
 	}
-	if out, err := ctr("images", "import", "--all-platforms", "--no-unpack", path); err != nil {
-		t.Fatalf("ctr images import: %v\n%s", err, out)
+	return ctr
+}
+
+// An export of a repository with an image of two platforms is copied by skopeo to another registry and imported by containerd, with its
+// digests. What ecrin packs afterwards for a receiver that has it lacks what did not change, and is imported by ecrin there and by
+// containerd above what it has: a new tag, and one that has moved under its name.
+func TestExportAndDeltaWithOtherTools(t *testing.T) {
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		t.Skip("skopeo is missing")
 	}
-	out, err := ctr("images", "list")
-	if err != nil || !strings.Contains(out, name) || !strings.Contains(out, digest) {
-		t.Errorf("containerd has %s, %v, want %s with %s", out, err, name, digest)
+	b := newBench(t)
+	key := b.key(t)
+	repo := b.from.Root(t).CreateRepository(t, "team/app")
+	base := ocitest.NewImage(1, 1_200_000, 900_000)
+	other := ocitest.NewImage(2, 300_000)
+	for _, im := range []ocitest.Image{base, other} {
+		repo.Push(t, im.Digest, im)
+	}
+	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType}
+	for i, im := range []ocitest.Image{base, other} {
+		d := im.Descriptor()
+		d.Platform = &ocitest.Platform{OS: "linux", Architecture: []string{"amd64", "arm64"}[i]}
+		index.Manifests = append(index.Manifests, d)
+	}
+	whole := index.JSON()
+	for _, tag := range []string{"1.0", "latest"} {
+		repo.PutManifest(t, tag, ocitest.IndexType, whole).Want(t, 201)
+	}
+	name := host(b.from) + "/team/app:"
+	b.must(t, "export", host(b.from)+"/team/app", "--data", b.from.Dir, "--output", "full.tar")
+	full := filepath.Join(b.dir, "full.tar")
+	there := b.to.Root(t).CreateRepository(t, "carried/team/app")
+	for _, tag := range []string{"1.0", "latest"} {
+		out, err := exec.Command("skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", "--dest-creds",
+			"AWS:"+b.to.Root(t).Password(t), "oci-archive:"+full+":"+name+tag, "docker://"+host(b.to)+"/carried/team/app:"+tag).CombinedOutput()
+		if err != nil {
+			t.Fatalf("skopeo copy of %s: %v\n%s", tag, err, out)
+		}
+		if got := there.Manifest(t, tag); ocitest.SHA256(got.Body) != ocitest.SHA256(whole) {
+			t.Errorf("after skopeo, %s is %s, want the index as it was", tag, got.Body)
+		}
+	}
+	if n, err := there.VerifyAll(t.Context()); err != nil || n != 2 {
+		t.Errorf("after skopeo, the registry has %d tags, %v", n, err)
+	}
+	ctr := startContainerd(t)
+	list := func(what, tag, digest string) {
+		t.Helper()
+		out, err := ctr("images", "list")
+		if found := regexp.MustCompile(regexp.QuoteMeta(name+tag) + ` .*` + digest).MatchString(out); err != nil || !found {
+			t.Errorf("%s: containerd has %s, %v, want %s with %s", what, out, err, name+tag, digest)
+		}
+	}
+	load := func(file string) {
+		t.Helper()
+		if out, err := ctr("images", "import", "--all-platforms", "--no-unpack", file); err != nil {
+			t.Fatalf("ctr images import %s: %v\n%s", file, err, out)
+		}
+	}
+	if ctr != nil {
+		load(full)
+		list("the export", "1.0", ocitest.SHA256(whole))
+		list("the export", "latest", ocitest.SHA256(whole))
+	}
+	b.must(t, "bundle", "inventory", host(b.to)+"/carried/team/app", "--data", b.to.Dir, "--output", "have.json")
+	next := ocitest.Image{Config: base.Config, Layers: [][]byte{base.Layers[0], ocitest.Bytes(77, 50_000)}}
+	config := ocitest.Describe(ocitest.ConfigType, next.Config)
+	next.Manifest = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, Config: &config, Layers: []ocitest.Descriptor{
+		ocitest.Describe(ocitest.LayerType, next.Layers[0]), ocitest.Describe(ocitest.LayerType, next.Layers[1])}}.JSON()
+	next.Digest = ocitest.SHA256(next.Manifest)
+	repo.Push(t, "2.0", next)
+	repo.PutManifest(t, "latest", ocitest.ImageType, next.Manifest).Want(t, 201)
+	b.must(t, "bundle", "create", name+"2.0", name+"latest", "--data", b.from.Dir, "--have", "have.json", "--have-key", key, "--output",
+		"delta.tar")
+	delta := filepath.Join(b.dir, "delta.tar")
+	info, err := os.Stat(delta)
+	if err != nil || info.Size() > 200_000 {
+		t.Fatalf("the delta has %d bytes, %v, want the new layer alone", info.Size(), err)
+	}
+	b.must(t, "bundle", "import", "delta.tar", "--key", key, "--to", host(b.to)+"/carried", "--data", b.to.Dir)
+	for _, tag := range []string{"2.0", "latest"} {
+		if got := there.Manifest(t, tag); ocitest.SHA256(got.Body) != next.Digest {
+			t.Errorf("after the delta, %s is %s, want the new image", tag, got.Body)
+		}
+	}
+	if n, err := there.VerifyAll(t.Context()); err != nil || n != 3 {
+		t.Errorf("after the delta, the registry has %d tags, %v", n, err)
+	}
+	if ctr == nil {
+		t.Log("containerd is missing, or there is no root: not tried")
+		return
+	}
+	load(delta)
+	list("the delta", "2.0", next.Digest)
+	list("the delta", "latest", next.Digest)
+	list("after the delta", "1.0", ocitest.SHA256(whole))
+	if out, err := ctr("images", "check"); err != nil || strings.Contains(out, "incomplete") {
+		t.Errorf("containerd checks its images: %s, %v", out, err)
 	}
 }
 
