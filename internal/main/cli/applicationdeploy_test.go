@@ -420,3 +420,75 @@ workflows:
 		}
 	}
 }
+
+// --write-pull-secret writes a secret with a token that pulls, got with the AWS credentials of the environment, before the objects: the
+// first deployment runs. The secret has no access key. With credentials that the registry refuses nothing is written, and nothing deployed.
+func TestPullSecretIsWrittenOnce(t *testing.T) {
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	image := ocitest.NewImage(1, 100)
+	repo := root.CreateRepository(t, "team/app")
+	repo.Push(t, "1.0", image)
+	host := strings.TrimPrefix(s.URL, "http://")
+	cluster := kubestand.New(s.HTTP)
+	api := httptest.NewServer(cluster)
+	defer api.Close()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	writeFile(t, kubeconfig, kubestand.Kubeconfig(api.URL))
+	if code, _, errs := run(t, "cluster", "add", "staging", "--region", root.Region, "--principal", root.ID, "--data", s.Dir); code != 0 {
+		t.Fatal(errs)
+	}
+	dir := application(t, "app: shop\ncontext: staging\nenvironment_templates: [{name: ephemeral}]\nservices:\n- {name: web, image: '"+host+
+		"/team/app:1.0', ports: [{target_port: 80}]}\n")
+	deploy := func(secret string) (int, string) {
+		for key, value := range map[string]string{"AWS_ACCESS_KEY_ID": root.KeyID, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "",
+			"AWS_REGION": root.Region, "AWS_PROFILE": "", "HOME": t.TempDir()} {
+			t.Setenv(key, value) // which the SDK reads
+		}
+		code, out, errs := run(t, "application", "deploy", "preview", dir, "--data", s.Dir, "--kubeconfig", kubeconfig, "--wait", "20s",
+			"--write-pull-secret")
+		return code, out + errs
+	}
+	if code, text := deploy("wrong"); code == 0 ||
+		!strings.Contains(text, "writing the pull secret ecrin-registry of the namespace preview") ||
+		len(cluster.Objects("preview", "Secret"))+len(cluster.Objects("preview", "Deployment")) != 0 {
+		t.Errorf("with a wrong key: got exit code %d, %s, and in the cluster %s, want nothing", code, text, cluster.Objects("preview", "Secret"))
+	}
+	for range 2 { // the second one finds the secret
+		code, text := deploy(root.Secret)
+		if code != 0 || !strings.Contains(text, "Deployment web: ready\n") {
+			t.Fatalf("got exit code %d, %s", code, text)
+		}
+	}
+	var got struct {
+		Type string
+		Data map[string][]byte
+	}
+	secrets := cluster.Objects("preview", "Secret")
+	if len(secrets) != 1 || json.Unmarshal(secrets[0], &got) != nil || got.Type != "kubernetes.io/dockerconfigjson" {
+		t.Fatalf("the secrets: got %s", secrets)
+	}
+	var config struct {
+		Auths map[string]struct{ Auth []byte }
+	}
+	if err := json.Unmarshal(got.Data[".dockerconfigjson"], &config); err != nil || len(config.Auths) != 1 {
+		t.Fatalf("the secret has %s, %v", got.Data, err)
+	}
+	user, password, _ := strings.Cut(string(config.Auths[host].Auth), ":")
+	if user != "AWS" || strings.Contains(string(secrets[0])+password, root.Secret) {
+		t.Errorf("the user is %q, and the secret %s", user, secrets[0])
+	}
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v2/team/app/manifests/1.0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.SetBasicAuth(user, password)
+	resp, err := s.HTTP.Do(q)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("a pull with the token of the secret: %v, %v", resp, err)
+	}
+	resp.Body.Close()
+	if pods := cluster.Objects("preview", "Pod"); len(pods) != 1 || !strings.Contains(string(pods[0]), image.Digest) {
+		t.Errorf("the pods: got %s", pods)
+	}
+}

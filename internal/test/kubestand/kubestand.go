@@ -100,6 +100,8 @@ func (c *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.delete(w, r.URL.Path)
 	case r.Method == http.MethodGet:
 		c.get(w, r)
+	case r.Method == http.MethodPost || r.Method == http.MethodPut:
+		c.replace(w, r)
 	default:
 		fail(w, http.StatusMethodNotAllowed, "MethodNotAllowed", "not served")
 	}
@@ -212,6 +214,34 @@ func (c *Cluster) put(path string, o object) object {
 	meta["resourceVersion"] = strconv.Itoa(c.changes)
 	c.objects[path] = o
 	return o
+}
+
+// replace creates an object of a list, or replaces one, as clients do that have read it before.
+func (c *Cluster) replace(w http.ResponseWriter, r *http.Request) {
+	var o object
+	body, err := io.ReadAll(io.LimitReader(r.Body, 8<<20))
+	if err == nil {
+		err = json.Unmarshal(body, &o)
+	}
+	label, _ := child(o, "metadata")["name"].(string)
+	if err != nil || label == "" {
+		fail(w, http.StatusBadRequest, "BadRequest", "no object with a name")
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	path, status := r.URL.Path, http.StatusOK
+	if r.Method == http.MethodPost {
+		path, status = path+"/"+label, http.StatusCreated
+		if c.objects[path] != nil {
+			fail(w, http.StatusConflict, "AlreadyExists", label+" already exists")
+			return
+		}
+	} else if c.objects[path] == nil {
+		fail(w, http.StatusNotFound, "NotFound", label+" not found")
+		return
+	}
+	reply(w, status, c.put(path, o))
 }
 
 func text(v any) string {
