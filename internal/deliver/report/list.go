@@ -24,9 +24,9 @@ import (
 const pageSize = 100
 
 // OnReports resolves the reports of an account.
-func OnReports(s *Service, _ context.Context, req guard.Request,
-	in *ecrintypes.ListImageReportsRequest) (t guard.Target[name.Account], err error) {
-	of, err := s.accountOf(req, in.AccountId)
+func OnReports[In interface{ GetAccountId() string }](s *Service, _ context.Context, req guard.Request,
+	in In) (t guard.Target[name.Account], err error) {
+	of, err := s.accountOf(req, in.GetAccountId())
 	return guard.On(of, askOf(req, of, "report/*")), err
 }
 

@@ -440,6 +440,12 @@ func (v *ListReleasesRequest) GetAccountId() string { return v.AccountId }
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
 func (v *ListReleasesRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListReportedRepositoriesRequest) GetAccountId() string { return v.AccountId }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *ListReportedRepositoriesRequest) GetImageTag() string { return v.ImageTag }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListRepositoryAccessRequest) GetRegistryId() string { return v.RegistryId }
 

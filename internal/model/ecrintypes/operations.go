@@ -147,6 +147,7 @@ var OperationNames = []string{
 	"DeleteConfigRepository",
 	"ReportImage",
 	"ListImageReports",
+	"ListReportedRepositories",
 	"GetImageReport",
 	"AnnotateImage",
 	"ReportDeployments",
@@ -998,6 +999,13 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(ListImageReportsRequest) },
 		Output: func() any { return new(ListImageReportsResponse) },
 		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"reports"}},
+	},
+	"ListReportedRepositories": {
+		Name:   "ListReportedRepositories",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(ListReportedRepositoriesRequest) },
+		Output: func() any { return new(ListReportedRepositoriesResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"repositories"}},
 	},
 	"GetImageReport": {
 		Name:   "GetImageReport",

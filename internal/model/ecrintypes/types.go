@@ -1656,6 +1656,27 @@ type ListReleasesResponse struct {
 	NextToken string          `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListReportedRepositoriesRequest is the request of ListReportedRepositories.
+type ListReportedRepositoriesRequest struct {
+	AccountId       string               `json:"accountId,omitzero"`
+	Search          string               `json:"search,omitzero"`   // 1 to 512 characters
+	ImageTag        string               `json:"imageTag,omitzero"` // 1 to 512 characters
+	RegistryType    ReportedRegistryType `json:"registryType,omitzero"`
+	ApplicationName string               `json:"applicationName,omitzero"` // 1 to 128 characters
+	Deployed        *bool                `json:"deployed,omitzero"`
+	GitBranch       string               `json:"gitBranch,omitzero"`       // 1 to 512 characters
+	GitRepositories []string             `json:"gitRepositories,omitzero"` // at most 100 elements
+	SortBy          ReportSortKey        `json:"sortBy,omitzero"`
+	NextToken       string               `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32               `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListReportedRepositoriesResponse is the answer of ListReportedRepositories.
+type ListReportedRepositoriesResponse struct {
+	Repositories []ReportedRepository `json:"repositories"`       // required
+	NextToken    string               `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListRepositoryAccessRequest is the request of ListRepositoryAccess.
 type ListRepositoryAccessRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
@@ -2298,6 +2319,16 @@ type ReportedCommit struct {
 	Author      string        `json:"author,omitzero"`
 	Avatar      string        `json:"avatar,omitzero"`
 	CommittedAt *awswire.Time `json:"committedAt,omitzero"`
+}
+
+// ReportedRepository is a part of requests or answers.
+type ReportedRepository struct {
+	Repository    string       `json:"repository"` // required
+	Newest        *ImageReport `json:"newest,omitzero"`
+	ImageCount    int32        `json:"imageCount"`    // required
+	DeployedCount int32        `json:"deployedCount"` // required
+	Applications  []string     `json:"applications"`  // required
+	Deployments   []Deployment `json:"deployments"`   // required
 }
 
 // RepositoryAccess is a part of requests or answers.

@@ -1252,6 +1252,33 @@ func (v *ListReleasesRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListReportedRepositoriesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListReportedRepositoriesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"search", v.Search, ruleReportFilter)
+	c.Optional(at+"imageTag", v.ImageTag, ruleReportFilter)
+	c.Optional(at+"registryType", string(v.RegistryType), ruleReportedRegistryType)
+	c.Optional(at+"applicationName", v.ApplicationName, ruleApplicationName)
+	c.Optional(at+"gitBranch", v.GitBranch, ruleReportFilter)
+	if v.GitRepositories != nil {
+		c.Size(at+"gitRepositories", len(v.GitRepositories), ruleReportedImageList)
+		for _, e := range v.GitRepositories {
+			c.Within(at+"gitRepositories", awswire.Elements, e, ruleReportedImage)
+		}
+	}
+	c.Optional(at+"sortBy", string(v.SortBy), ruleReportSortKey)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListRepositoryAccessRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
