@@ -27,14 +27,32 @@ var deliveryRows = []row{
 	{method: "GET", path: "{account}/{region}/cloud-integrations/{cloud}", serve: (*request).cloudPage},
 	{method: "POST", path: "{account}/{region}/cloud-integrations/{cloud}", serve: (*request).onCloud},
 
+	{method: "GET", path: "{account}/{region}/images", serve: (*request).runsPage},
+	{method: "GET", path: "{account}/{region}/images/{repo}", serve: (*request).reportedPage},
+	{method: "GET", path: "{account}/{region}/images/{repo}/-/report", serve: (*request).imageReportPage},
+
+	{method: "GET", path: "{account}/{region}/external-registries", serve: (*request).registriesPage},
+	{method: "POST", path: "{account}/{region}/external-registries", serve: (*request).addRegistry},
+	{method: "GET", path: "{account}/{region}/add-external-registry", serve: (*request).addRegistryPage},
+	{method: "GET", path: "{account}/{region}/external-registries/{integration}", serve: (*request).registryPage},
+	{method: "POST", path: "{account}/{region}/external-registries/{integration}", serve: (*request).onRegistry},
+
+	{method: "GET", path: "{account}/{region}/rancher", serve: (*request).rancherPage},
+	{method: "POST", path: "{account}/{region}/rancher", serve: (*request).onRancher},
+	{method: "GET", path: "{account}/{region}/rancher/{environment}", serve: (*request).environmentPage},
+	{method: "POST", path: "{account}/{region}/rancher/{environment}", serve: (*request).onEnvironment},
+	{method: "GET", path: "{account}/{region}/rancher/{environment}/add-registry", serve: (*request).addRancherRegistryPage},
+
 	{method: "GET", path: "{account}/{region}/runtimes", serve: (*request).runtimesPage},
 	{method: "POST", path: "{account}/{region}/runtimes", serve: (*request).onRuntimes},
 }
 
 // deliveryLinks are their links of the side.
 func deliveryLinks(at linker, base string) []link {
-	return []link{at("account-settings", "Account Settings", base+"account-settings"), at("clusters", "Clusters", base+"clusters"),
-		at("integrations", "Integrations", base+"integrations")}
+	return []link{at("images", "What runs where", base+"images"), at("account-settings", "Account Settings", base+"account-settings"),
+		at("clusters", "Clusters", base+"clusters"),
+		at("integrations", "Integrations", base+"integrations"), at("rancher", "Rancher registries", base+"rancher"),
+		at("external-registries", "Images", base+"external-registries")}
 }
 
 // settingsPart is a part of Account Settings.
@@ -49,6 +67,7 @@ func (x *request) settingsParts(here string) []settingsPart {
 		{Text: "Clusters", To: "clusters", About: "Where images run: who pulls for each cluster, in which region, and when it was last seen."},
 		{Text: "Integrations", To: "integrations",
 			About: "The ways into other registries, accounts of AWS, git and trackers of issues: set up, and tested step by step."},
+		{Text: "Rancher registries", To: "rancher", About: "The registries of environments of Rancher 1.x, and the credential of each."},
 		{Text: "Runtimes", To: "runtimes", About: "Who may use an integration, and the git repository that gets it."},
 	}
 	for i := range all {
