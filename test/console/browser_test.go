@@ -234,7 +234,7 @@ func (b *browser) shot(file string) {
 		return
 	}
 	var png []byte
-	b.do("picture", chromedp.ActionFunc(func(ctx context.Context) (err error) {
+	b.do("picture", chromedp.Evaluate(`scrollTo(0, 0)`, nil), chromedp.ActionFunc(func(ctx context.Context) (err error) {
 		png, err = page.CaptureScreenshot().WithCaptureBeyondViewport(true).Do(ctx)
 		return err
 	}))

@@ -10,9 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
-	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
-	"github.com/ecrin-dev/ecrin/internal/test/farside"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
@@ -49,6 +47,12 @@ func user(t *testing.T, s *apptest.Server, a apptest.Account, name string, actio
 // skopeo copies an image of a server into a folder, and returns what it printed and whether it worked.
 func skopeo(t *testing.T, s *apptest.Server, image, user, password string) (string, bool) {
 	t.Helper()
+	return skopeoBy(t, s, image, "--src-creds", user+":"+password)
+}
+
+// skopeoBy is skopeo with the arguments that say by what credentials.
+func skopeoBy(t *testing.T, s *apptest.Server, image string, credentials ...string) (string, bool) {
+	t.Helper()
 	path, err := exec.LookPath("skopeo")
 	if err != nil {
 		t.Skip("skopeo is missing: apt-get install skopeo, or tools/clients/install packages")
@@ -58,8 +62,9 @@ func skopeo(t *testing.T, s *apptest.Server, image, user, password string) (stri
 	if err := os.WriteFile(policy, []byte(`{"default":[{"type":"insecureAcceptAnything"}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), path, "--policy", policy, "copy", "--src-tls-verify=false", "--src-creds", user+":"+password,
-		"docker://"+strings.TrimPrefix(s.URL, "http://")+"/"+image, "dir:"+filepath.Join(dir, "image"))
+	args := append([]string{"--policy", policy, "copy", "--src-tls-verify=false"}, credentials...)
+	cmd := exec.CommandContext(t.Context(), path, append(args, "docker://"+strings.TrimPrefix(s.URL, "http://")+"/"+image,
+		"dir:"+filepath.Join(dir, "image"))...)
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_RUNTIME_DIR="+dir)
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
@@ -69,16 +74,10 @@ func skopeo(t *testing.T, s *apptest.Server, image, user, password string) (stri
 // and region; then the owner of the image pastes the policy, and the cluster pulls.
 func TestReleaseWalk(t *testing.T) {
 	t.Parallel()
-	far := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.StrictECR = "all" }})
-	base := farside.NewECR(t, far)
+	s, far, base := besideECR(t)
 	there := far.Root(t)
 	there.CreateRepository(t, "base").Push(t, "1", ocitest.NewImage(3, 2000))
 	builder := user(t, far, there, "builder", "ecr:BatchGetImage")
-	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) {
-		for _, site := range base.Sites() {
-			site.Configure(c)
-		}
-	}})
 	release, owner := s.NewAccount(t, account111), s.NewAccount(t, account222)
 	nodes := user(t, s, release, "nodes", "ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 	owner.CreateRepository(t, "vendorapp").Push(t, "latest", ocitest.NewImage(4, 5000))
