@@ -19,7 +19,8 @@ func TestLongOperationsTakeTurns(t *testing.T) {
 		}
 	}
 	slices.Sort(long)
-	want := []string{"GetUsageHistory", "ListDeployments", "ListImageReports", "ListReportedRepositories", "ListRepositoryUsage", "SearchImages", "SearchRepositories"}
+	want := []string{"GetUsageHistory", "ListDeployments", "ListImageReports", "ListReportedRepositories", "ListRepositoryUsage",
+		"SearchImages", "SearchRepositories"}
 	if !slices.Equal(long, want) {
 		t.Errorf("operations that wait: got %q, want %q", long, want)
 	}
