@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
@@ -194,6 +195,13 @@ func (b *browser) signInHere(a apptest.Account) {
 func (b *browser) evaluate(js string, out any) {
 	b.t.Helper()
 	b.do("evaluating "+js, chromedp.Evaluate(js, out))
+}
+
+// await returns what a script promises.
+func (b *browser) await(js string, out any) {
+	b.t.Helper()
+	b.do("awaiting "+js, chromedp.Evaluate(js, out,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
 }
 
 // width sets the width of the window.

@@ -161,7 +161,12 @@ func (b *bench) besideWork(ctx context.Context, w backgroundWork) (map[string]me
 
 // command runs a command of ecrin for the server.
 func (b *bench) command(ctx context.Context, args ...string) (string, error) {
-	args = append(args, "--data", filepath.Join(b.dir, "background-data"))
+	return b.runEcrin(ctx, filepath.Join(b.dir, "background-data"), args...)
+}
+
+// runEcrin runs a command of ecrin for the server of a data directory.
+func (b *bench) runEcrin(ctx context.Context, data string, args ...string) (string, error) {
+	args = append(args, "--data", data)
 	out, err := exec.CommandContext(ctx, b.ecrinPath, args...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("ecrin %s: %w: %s", args[0], err, out)

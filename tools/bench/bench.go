@@ -53,7 +53,8 @@ type bench struct {
 	workingReady              bool                // it has what the client needs
 	caches                    caches              // ecrin as a cache of another one
 	proxy                     proxy
-	bundles                   []*door // ecrin that has images for bundles, and that gets them
+	console                   *consoleServer // nil as long as it is not started
+	bundles                   []*door        // ecrin that has images for bundles, and that gets them
 	say                       func(format string, a ...any)
 	note                      func(format string, a ...any) // adds a line to the report
 }
@@ -236,6 +237,9 @@ func (b *bench) stop() error {
 		b.caches.cache, b.caches.far}, b.bundles...) {
 		errs = append(errs, d.stopped())
 	}
+	if b.console != nil {
+		errs = append(errs, b.console.stopped())
+	}
 	for _, p := range b.engines {
 		errs = append(errs, p.stop())
 	}
@@ -248,7 +252,7 @@ func (b *bench) stop() error {
 // chosen returns the rows whose names match only.
 func (b *bench) chosen(only *regexp.Regexp) []row {
 	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows(), b.backgroundRows(), b.cacheRows(), b.proxyRows(),
-		b.bundleRows())
+		b.bundleRows(), b.pageRows())
 	return slices.DeleteFunc(all, func(r row) bool { return !only.MatchString(r.name) })
 }
 

@@ -22,7 +22,7 @@ const (
 	otherUser    = "deployer"
 	pullPolicy   = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
 	denial       = "because no resource-based policy allows the ecr:BatchGetImage action" // ECR's words
-	invitation   = "; ask the owner for it: ecrin access request pull:"                    // follows them, before the repository
+	invitation   = "; ask the owner for it: ecrin access request pull:"                   // follows them, before the repository
 
 	// keysQuery formats the response to create-access-key for `export`.
 	keysQuery = `"AccessKey.join('', ['AWS_ACCESS_KEY_ID=', AccessKeyId, ' AWS_SECRET_ACCESS_KEY=', SecretAccessKey])"`
