@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -64,6 +65,9 @@ func (x *request) notePlace() {
 	}
 }
 
+// listsOf are the lists of what pages show that only their query names.
+var listsOf = map[string]string{"policy": "policies", "provider": "providers"}
+
 // samePage returns the page of a registry that is of the section of this one: its list, since what it lists is another registry's.
 func (x *request) samePage(p name.Registry) string {
 	account, region := p.Account.String(), p.Region.String()
@@ -72,7 +76,7 @@ func (x *request) samePage(p name.Registry) string {
 	if len(parts) > 2 && parts[0] == x.account.String() {
 		same := account + "/" + region + "/" + parts[2]
 		if parts[1] == "access" {
-			same = account + "/access/" + parts[2]
+			same = account + "/access/" + cmp.Or(listsOf[parts[2]], parts[2])
 		}
 		if o, _, _ := find(http.MethodGet, same); o != nil {
 			to = same

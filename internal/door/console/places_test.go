@@ -24,6 +24,8 @@ func TestPlaces(t *testing.T) {
 	}
 	v.page("/console/000000000000/sa-east-1/access-requests")
 	has(t, v.page(access+"/users"), `href="/console/000000000000/access/users" aria-current="true"`)
+	has(t, v.page(access+"/policy?arn=arn:aws:iam::aws:policy/AdministratorAccess"),
+		`href="/console/000000000000/access/policies" aria-current="true"`)
 	v.post(access+"/roles", "name", "deploy", "path", "/", "trusts", "account", "trusted", "000000000000")
 	has(t, v.page("/console/places"), "sa-east-1", "eu-west-1", "deploy", "Switch role")
 	for i := range 12 {
