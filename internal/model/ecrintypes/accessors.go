@@ -341,6 +341,9 @@ func (v *ListConsoleSessionsRequest) GetUserName() string { return v.UserName }
 // GetRoleName returns the member roleName, or "" if it is absent.
 func (v *ListConsoleSessionsRequest) GetRoleName() string { return v.RoleName }
 
+// GetChannelId returns the member channelId, or "" if it is absent.
+func (v *ListCustomersRequest) GetChannelId() string { return v.ChannelId }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListCustomersRequest) GetAccountId() string { return v.AccountId }
 
