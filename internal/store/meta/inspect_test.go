@@ -126,6 +126,7 @@ var insertsCount = []string{"cache_rules", "image_references",
 var harmless = []*regexp.Regexp{
 	regexp.MustCompile(`^UPDATE images SET (pulled_at = \S+|tagged = \S+, untagged_at = \S+) WHERE`),
 	regexp.MustCompile(`^UPDATE (access_keys|entities|customer_tokens) SET last_used_at = `),
+	regexp.MustCompile(`^UPDATE customers SET license_used_at = `),
 	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2$`), // of a deleted image, which uses nothing
 	// Rows of deleted images and repositories, which no cache has.
 	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2 AND target = \$3$`),
