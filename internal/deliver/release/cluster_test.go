@@ -73,7 +73,7 @@ func (a *api) target(t *testing.T, wait time.Duration) *release.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &release.Cluster{Objects: kube.NewObjects(at), Namespace: "preview", Name: "preview", Wait: wait}
+	return &release.Cluster{Objects: kube.NewObjects(at), Namespace: "preview", Name: "preview", Wait: wait, Pause: 50 * time.Millisecond}
 }
 
 func newAPI() *api {

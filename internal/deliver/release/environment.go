@@ -2,6 +2,7 @@ package release
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -165,6 +166,7 @@ type Cluster struct {
 	Namespace string
 	Name      string        // of the environment
 	Wait      time.Duration // for the workloads of all stages; 0 not to wait
+	Pause     time.Duration // between two looks at workloads; 0 means a second
 	version   string        // of the ConfigMap when it was read
 }
 
@@ -316,25 +318,29 @@ func openText(open []kube.Health) string {
 	return strings.Join(all, "; ")
 }
 
-// healthPause is the time between two looks at workloads.
-const healthPause = time.Second
-
 // workload is an object that may run something. goOn says that its failure ends nothing.
 type workload struct {
 	kube.ObjectKey
 	goOn bool
 }
 
-// await waits until the Deployments of a stage run as they are written, and its Jobs have ended. It returns their state.
+// steadyLooks is at how many looks in succession Deployments must run. A container that ends at once is available for a moment, and again
+// after its first restart.
+const steadyLooks = 5
+
+// await waits until the Deployments of a stage run as they are written, at some looks in succession, and its Jobs have ended. It returns
+// their state.
 //
 // Errors: *WorkloadError when one fails; errTime; those of the API server.
 func (c *Cluster) await(ctx context.Context, stage string, all []workload, until time.Time) ([]kube.Health, error) {
-	for {
+	for steady := 1; ; steady++ {
 		var found, failed, open []kube.Health
+		runs := false // there is something that must go on running
 		for _, w := range all {
 			if w.Kind != "Deployment" && w.Kind != "Job" {
 				continue
 			}
+			runs = runs || w.Kind == "Deployment"
 			h, err := c.Objects.Health(ctx, w.ObjectKey)
 			if err != nil {
 				return found, err
@@ -350,15 +356,18 @@ func (c *Cluster) await(ctx context.Context, stage string, all []workload, until
 		switch {
 		case len(failed) > 0:
 			return found, fmt.Errorf("the stage %s: %w", stage, &WorkloadError{failed})
-		case len(open) == 0:
+		case len(open) == 0 && (!runs || steady >= steadyLooks || !time.Now().Before(until)):
 			return found, nil
-		case !time.Now().Before(until):
+		case len(open) > 0 && !time.Now().Before(until):
 			return found, fmt.Errorf("the stage %s: %s: %w", stage, openText(open), errTime)
+		}
+		if len(open) > 0 {
+			steady = 0
 		}
 		select {
 		case <-ctx.Done():
 			return found, context.Cause(ctx)
-		case <-time.After(healthPause):
+		case <-time.After(cmp.Or(c.Pause, time.Second)):
 		}
 	}
 }
