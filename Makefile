@@ -77,7 +77,7 @@ identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing 
 kubernetes: ## run pull secrets and installations against real clusters, with a real node (2 min; needs root); builds Kubernetes if it is missing (half an hour)
 	tools/clients/install kubernetes
 	tools/clients/install helm
-	tools/elapsed 'Kubernetes' $(GO) test -count=1 -p 1 -timeout 15m ./test/deliver/kube ./test/deliver/charts ./test/deliver/install
+	tools/elapsed 'Kubernetes' $(GO) test -count=1 -p 1 -timeout 25m ./test/deliver/kube ./test/deliver/charts ./test/deliver/install
 
 slow: ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
 	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./test/deploy $(SLOW) ./tools/bench ./tools/demo
