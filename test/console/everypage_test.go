@@ -79,7 +79,7 @@ func stock(t *testing.T, s *apptest.Server) {
 		Repositories: []string{"team/*"}}, new(ecrintypes.EntitlementResponse))
 }
 
-// check is what a page is checked for in the browser: with violations of axe, and what is wider than the window.
+// What runs in a page: axe, which returns what it finds; what is wider than the window; and the links.
 const (
 	axeRun = `axe.run(document, {resultTypes: ["violations"]%s}).then(r => r.violations.map(v => v.id + ": " + v.help + ": " +
 		v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + " " + (n.any[0] || n.all[0] || n.none[0] || {message: ""}).message).join(" | ")))`
