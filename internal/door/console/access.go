@@ -64,8 +64,7 @@ func (x *request) deniedPage() error {
 	out, err := do[ecrintypes.ListAuditEventsResponse](x, "ecrin", "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{
 		AccountId: x.account.String(), Denied: &yes, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](deniedLines)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Trouble = &t
+		v.Trouble = x.troubleOf(err)
 		return x.render(x.status(err), "denied", &view{Title: "Denied requests", Section: "denied", Main: v})
 	}
 	groups := map[[3]string]int{}
@@ -224,8 +223,7 @@ func (x *request) simulatePage() error {
 		ImageTag:       v.Tag, SourceIp: v.IP}
 	out, err := do[ecrintypes.ExplainAccessResponse](x, "ecrin", "ExplainAccess", in)
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Trouble, status = &t, x.status(err)
+		v.Trouble, status = x.troubleOf(err), x.status(err)
 	} else {
 		answer := explainedOf(&out.Explanation)
 		v.Answer = &answer

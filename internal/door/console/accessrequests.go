@@ -71,8 +71,7 @@ func (x *request) accessRequestsPage() error {
 	status := http.StatusOK
 	out, err := do[ecrintypes.ListAccessRequestsResponse](x, "ecrin", "ListAccessRequests", in)
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Trouble, status = &t, x.status(err)
+		v.Trouble, status = x.troubleOf(err), x.status(err)
 	} else {
 		for _, r := range out.Requests {
 			v.Rows = append(v.Rows, requestRowOf(r))
@@ -166,8 +165,7 @@ func (x *request) onAccessRequest() (err error) {
 		return errNoAction
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showAccessRequest(x.status(err), v)
 	}
 	return x.done(x.r.URL.EscapedPath(), said)
@@ -199,8 +197,7 @@ func (x *request) ask() error {
 	out, err := do[ecrintypes.RequestAccessResponse](x, "ecrin", "RequestAccess", &ecrintypes.RequestAccessRequest{Address: v.Address,
 		Reason: v.Reason})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showAsk(x.status(err), v)
 	}
 	said := "Access was asked for. The owner of the repository decides."

@@ -67,8 +67,7 @@ func (x *request) auditPage() error {
 		if x.status(err) == http.StatusInternalServerError {
 			return err
 		}
-		t := x.troubleOf(err)
-		v.Trouble = &t
+		v.Trouble = x.troubleOf(err)
 		return x.render(x.status(err), "audit", &view{Title: "Audit", Section: "audit", Main: v})
 	}
 	for i, text := range out.Events {

@@ -41,8 +41,7 @@ func (x *request) clustersPage() error {
 	out, err := do[ecrintypes.DescribeClustersResponse](x, "ecrin", "DescribeClusters",
 		&ecrintypes.DescribeClustersRequest{AccountId: x.account.String()})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied, status = &t, x.status(err)
+		v.Denied, status = x.troubleOf(err), x.status(err)
 	} else {
 		page, next := after(out.Clusters, from, func(c ecrintypes.Cluster) string { return c.ClusterName })
 		for _, c := range page {
@@ -122,8 +121,7 @@ func (x *request) addCluster() error {
 		err = act(x, "ecrin", "PutCluster", in)
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showAddCluster(x.status(err), &t)
+		return x.showAddCluster(x.status(err), x.troubleOf(err))
 	}
 	return x.done(x.clusterPath(in.ClusterName), "The cluster was added.")
 }
@@ -211,8 +209,7 @@ func (x *request) onCluster() error {
 		err = errNothing
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showCluster(x.status(err), &t)
+		return x.showCluster(x.status(err), x.troubleOf(err))
 	}
 	return x.done(x.clusterPath(name), "The cluster was saved.")
 }

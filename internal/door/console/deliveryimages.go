@@ -98,8 +98,7 @@ func (x *request) runsPage() error {
 	status := http.StatusOK
 	out, err := do[ecrintypes.ListReportedRepositoriesResponse](x, "ecrin", "ListReportedRepositories", in)
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied, status = &t, x.status(err)
+		v.Denied, status = x.troubleOf(err), x.status(err)
 	} else {
 		names := environmentsOf(out.Repositories, v.Env)
 		for _, n := range names {

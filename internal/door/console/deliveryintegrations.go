@@ -54,8 +54,7 @@ func (x *request) integrationsPage() error {
 	out, err := do[ecrintypes.DescribeIntegrationsResponse](x, "ecrin", "DescribeIntegrations",
 		&ecrintypes.DescribeIntegrationsRequest{AccountId: x.account.String()})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied, status = &t, x.status(err)
+		v.Denied, status = x.troubleOf(err), x.status(err)
 	} else {
 		for _, i := range out.Integrations { // an account has at most 50
 			v.Rows = append(v.Rows, x.integrationRow(i))
@@ -67,8 +66,7 @@ func (x *request) integrationsPage() error {
 	clouds, err := do[ecrintypes.DescribeCloudIntegrationsResponse](x, "ecrin", "DescribeCloudIntegrations",
 		&ecrintypes.DescribeCloudIntegrationsRequest{AccountId: x.account.String()})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.CDenied = &t
+		v.CDenied = x.troubleOf(err)
 	} else {
 		page, next := after(clouds.CloudIntegrations, x.r.URL.Query().Get("after"),
 			func(c ecrintypes.CloudIntegration) string { return c.CloudName })
@@ -252,8 +250,7 @@ func (x *request) onIntegration() error {
 	default:
 		err = errNothing
 	}
-	t := x.troubleOf(err)
-	v.Wrong = &t
+	v.Wrong = x.troubleOf(err)
 	return x.showIntegration(x.status(err), v)
 }
 
@@ -427,7 +424,6 @@ func (x *request) onCloud() error {
 	default:
 		err = errNothing
 	}
-	t := x.troubleOf(err)
-	v.Wrong = &t
+	v.Wrong = x.troubleOf(err)
 	return x.showCloud(x.status(err), v)
 }

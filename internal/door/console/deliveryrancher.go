@@ -45,8 +45,7 @@ func (x *request) showRancher(status int, wrong *trouble) error {
 	out, err := do[ecrintypes.DescribeRancherEnvironmentsResponse](x, "ecrin", "DescribeRancherEnvironments",
 		&ecrintypes.DescribeRancherEnvironmentsRequest{AccountId: x.account.String()})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied, status = &t, x.status(err)
+		v.Denied, status = x.troubleOf(err), x.status(err)
 	} else {
 		for _, e := range out.Environments { // an account has at most 20
 			r := rancherRow{Name: e.EnvironmentName, To: x.rancherPath(e.EnvironmentName), Hosts: int64(len(e.Hosts)),
@@ -86,8 +85,7 @@ func (x *request) onRancher() error {
 			EnvironmentName: name, Hosts: hostsOf(x.form.Get("hosts"))})
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showRancher(x.status(err), &t)
+		return x.showRancher(x.status(err), x.troubleOf(err))
 	}
 	return x.done(x.rancherPath(name), "The environment was added.")
 }
@@ -214,8 +212,7 @@ func (x *request) onEnvironment() error {
 		err = errNothing
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showEnvironment(x.status(err), page, v)
 	}
 	return x.done(x.rancherPath(name), said)

@@ -69,8 +69,7 @@ func (x *request) registriesPage() error {
 	v.Add = rights["ecrin:CreateIntegration"]
 	status := http.StatusOK
 	if v.Rows, err = x.externalRegistries(); err != nil { // an account has at most 50 integrations
-		t := x.troubleOf(err)
-		v.Denied, status = &t, x.status(err)
+		v.Denied, status = x.troubleOf(err), x.status(err)
 	}
 	return x.render(status, "registries", &view{Title: "Images", Section: "external-registries", Main: v})
 }
@@ -153,8 +152,7 @@ func (x *request) addRegistry() (err error) {
 		err = act(x, "ecrin", "CreateIntegration", in)
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showAddRegistry(x.status(err), &t)
+		return x.showAddRegistry(x.status(err), x.troubleOf(err))
 	}
 	slugs := []string{""}
 	if x.value("apps") == "some" {
@@ -167,7 +165,7 @@ func (x *request) addRegistry() (err error) {
 			t := x.troubleOf(err)
 			t.Nothing = false
 			t.What = "The registry was added, but not opened to the applications"
-			return x.showRegistry(x.status(err), registryView{Wrong: &t})
+			return x.showRegistry(x.status(err), registryView{Wrong: t})
 		}
 	}
 	return x.done(x.registryPath(name), "The registry was added. Test it with an image.")
@@ -260,8 +258,7 @@ func (x *request) readPulls(v *registryView) {
 	out, err := do[ecrintypes.ListPullsResponse](x, "ecrin", "ListPulls", &ecrintypes.ListPullsRequest{AccountId: x.account.String(),
 		ApplicationSlug: v.App, ImagePrefix: v.Endpoint, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.LDenied = &t
+		v.LDenied = x.troubleOf(err)
 		return
 	}
 	for _, p := range out.Pulls {
@@ -308,8 +305,7 @@ func (x *request) onRegistry() error {
 		err = errNothing
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showRegistry(x.status(err), v)
 	}
 	return x.done(x.registryPath(name), said)

@@ -48,8 +48,7 @@ func (x *request) showRuntimes(status int, wrong *trouble) error {
 	out, err := do[ecrintypes.DescribeRuntimesResponse](x, "ecrin", "DescribeRuntimes",
 		&ecrintypes.DescribeRuntimesRequest{AccountId: x.account.String()})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied, status = &t, x.status(err)
+		v.Denied, status = x.troubleOf(err), x.status(err)
 	} else {
 		page, next := after(out.Runtimes, x.r.URL.Query().Get("after"), func(r ecrintypes.Runtime) string { return r.RuntimeName })
 		for _, r := range page {
@@ -72,8 +71,7 @@ func (x *request) showRuntimes(status int, wrong *trouble) error {
 	case err == nil:
 		v.Config = &config.ConfigRepository
 	case !errors.Is(err, fault.ObjectNotFound):
-		t := x.troubleOf(err)
-		v.CDenied = &t
+		v.CDenied = x.troubleOf(err)
 	}
 	return x.render(status, "runtimes", &view{Title: "Runtimes", Section: "account-settings", Crumbs: x.settingsCrumbs(), Main: v})
 }
@@ -97,8 +95,7 @@ func (x *request) onRuntimes() (err error) {
 		err = errNothing
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showRuntimes(x.status(err), &t)
+		return x.showRuntimes(x.status(err), x.troubleOf(err))
 	}
 	return x.done(x.base()+"/runtimes", said)
 }

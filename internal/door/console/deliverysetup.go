@@ -237,8 +237,7 @@ func (x *request) setUp() error {
 		err = x.createIntegration(setupKinds[n], name)
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showSetUp(x.status(err), key, &t)
+		return x.showSetUp(x.status(err), key, x.troubleOf(err))
 	}
 	return x.done(to, "The integration was set up. Test the connection.")
 }

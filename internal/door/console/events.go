@@ -54,8 +54,7 @@ func (x *request) showEvents(status int, v eventsView) error {
 	case err != nil && x.status(err) == http.StatusInternalServerError:
 		return err
 	case err != nil:
-		t := x.troubleOf(err)
-		v.Trouble = &t
+		v.Trouble = x.troubleOf(err)
 	default:
 		for _, text := range out.Events {
 			v.Rows = append(v.Rows, eventOf(text))
@@ -67,8 +66,7 @@ func (x *request) showEvents(status int, v eventsView) error {
 	hooks, err := do[ecrintypes.ListWebhooksResponse](x, "ecrin", "ListWebhooks", &ecrintypes.ListWebhooksRequest{
 		RegistryId: x.account.String(), NextToken: q.Get("hooks"), MaxResults: some[int32](pageSize)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.HooksDenied = &t
+		v.HooksDenied = x.troubleOf(err)
 	} else {
 		v.Hooks = hooks.Webhooks
 		if hooks.NextToken != "" {
@@ -123,8 +121,7 @@ func (x *request) onEvents() error {
 	out, err := do[ecrintypes.CreateWebhookResponse](x, "ecrin", "CreateWebhook", &ecrintypes.CreateWebhookRequest{
 		RegistryId: x.account.String(), WebhookName: f.Name, WebhookUrl: f.URL, Pattern: f.Pattern})
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showEvents(x.status(err), eventsView{Wrong: &t, Form: f})
+		return x.showEvents(x.status(err), eventsView{Wrong: x.troubleOf(err), Form: f})
 	}
 	return x.showWebhook(http.StatusOK, f.Name, webhookView{Secret: out.Secret})
 }
@@ -176,8 +173,7 @@ func (x *request) showWebhook(status int, name string, v webhookView) error {
 	d, err := do[ecrintypes.ListWebhookDeliveriesResponse](x, "ecrin", "ListWebhookDeliveries", &ecrintypes.ListWebhookDeliveriesRequest{
 		RegistryId: x.account.String(), WebhookName: name, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.None = &t
+		v.None = x.troubleOf(err)
 	} else {
 		v.Deliveries = d.Deliveries
 		v.Pager = x.pagerOf(many(int64(len(d.Deliveries)), "delivery", "deliveries"), d.NextToken)
@@ -191,8 +187,7 @@ func (x *request) onWebhook() error {
 	name, account := x.at["name"], x.account.String()
 	at := x.base() + "/webhooks/" + pathOf(name)
 	fails := func(err error) error {
-		t := x.troubleOf(err)
-		return x.showWebhook(x.status(err), name, webhookView{Wrong: &t})
+		return x.showWebhook(x.status(err), name, webhookView{Wrong: x.troubleOf(err)})
 	}
 	what := x.form.Get("do")
 	switch what {

@@ -33,15 +33,6 @@ func ofAccount(serve func(*request) error) func(*request) error {
 	}
 }
 
-// part returns an error that denies a part of a page, which is shown in its place; any other error stays.
-func (x *request) part(err error) (*trouble, error) {
-	if err == nil || x.status(err) != http.StatusForbidden {
-		return nil, err
-	}
-	t := x.troubleOf(err)
-	return &t, nil
-}
-
 // plainDocument returns a policy of an answer of IAM, which is percent-encoded, in lines.
 func plainDocument(text string) string {
 	if plain, err := url.PathUnescape(text); err == nil {
@@ -141,8 +132,7 @@ func (x *request) showEntities(kind string, list []entityRow, marker string, err
 	v.First = v.Query == "" && x.r.URL.Query().Get("after") == ""
 	status := http.StatusOK
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Trouble, status = &t, x.status(err)
+		v.Trouble, status = x.troubleOf(err), x.status(err)
 	}
 	for i := range list {
 		for j := range list[i].Cells {
@@ -389,8 +379,7 @@ func (x *request) createEntity() (err error) {
 		}
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showNewEntity(x.status(err), v, text)
 	}
 	return x.done(to, said)

@@ -181,14 +181,12 @@ func (x *request) onInline() error {
 		if v.New {
 			if _, err := h.get(x, policyName); err == nil {
 				err := fault.EntityAlreadyExists.New("the %s has an inline policy with this name", h.word())
-				t := x.troubleOf(err)
-				v.Wrong = &t
+				v.Wrong = x.troubleOf(err)
 				return x.showInline(http.StatusConflict, h, v, text)
 			}
 		}
 		if err := h.put(x, policyName, text); err != nil {
-			t := x.troubleOf(err)
-			v.Wrong = &t
+			v.Wrong = x.troubleOf(err)
 			return x.showInline(x.status(err), h, v, text)
 		}
 		return x.done(h.path(x), "The inline policy "+shown(policyName)+" was saved.")
@@ -247,8 +245,7 @@ func (x *request) onTrust() error {
 		}
 		err := act(x, "iam", "UpdateAssumeRolePolicy", &iamtypes.UpdateAssumeRolePolicyRequest{RoleName: r.RoleName, PolicyDocument: text})
 		if err != nil {
-			t := x.troubleOf(err)
-			v.Wrong = &t
+			v.Wrong = x.troubleOf(err)
 			return x.showTrust(x.status(err), r, v, text)
 		}
 		return x.done(x.iam()+"/roles/"+pathOf(r.RoleName)+"/trust", "The trust policy was saved.")
@@ -389,8 +386,7 @@ func (x *request) onPolicy() (err error) {
 	if err == nil {
 		return x.done(x.policyPath(arn), said)
 	}
-	t := x.troubleOf(err)
-	v.Document.Wrong = &t
+	v.Document.Wrong = x.troubleOf(err)
 	if !v.Editing {
 		return x.showPolicy(x.status(err), v, nil)
 	}
@@ -454,8 +450,7 @@ func (x *request) onProvider() (err error) {
 		return errNoAction
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showProvider(x.status(err), &t)
+		return x.showProvider(x.status(err), x.troubleOf(err))
 	}
 	return x.done(x.iam()+"/provider?"+values("arn", arn), said)
 }

@@ -394,7 +394,7 @@ func (x *request) onHolder() error {
 	if err != nil {
 		t := x.troubleOf(err)
 		t.Nothing = x.form.Get("do") != "delete"
-		return x.showPoliciesOf(x.status(err), h, &t)
+		return x.showPoliciesOf(x.status(err), h, t)
 	}
 	return x.done(h.path(x), said)
 }

@@ -149,8 +149,7 @@ func (x *request) onCredentials() (err error) {
 		return errNoAction
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showCredentials(x.status(err), &t)
+		return x.showCredentials(x.status(err), x.troubleOf(err))
 	}
 	return x.done(to, said)
 }
@@ -245,8 +244,7 @@ func (x *request) createKey() error {
 	}
 	out, err := do[iamtypes.CreateAccessKeyResponse](x, "iam", "CreateAccessKey", &iamtypes.CreateAccessKeyRequest{UserName: user})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showNewKey(x.status(err), v)
 	}
 	v.Key = &out.AccessKey
@@ -256,7 +254,7 @@ func (x *request) createKey() error {
 		if err != nil { // the key is there, and is shown now or never
 			t := x.troubleOf(err)
 			t.Nothing = false
-			v.NoTag = &t
+			v.NoTag = t
 		}
 	}
 	return x.showNewKey(http.StatusOK, v)

@@ -96,8 +96,7 @@ func (x *request) onMembership() (err error) {
 		return errNoAction
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showMembers(x.status(err), h, &t)
+		return x.showMembers(x.status(err), h, x.troubleOf(err))
 	}
 	return x.done(h.path(x)+part, said)
 }

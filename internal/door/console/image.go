@@ -94,8 +94,7 @@ func (x *request) imagePage() error {
 		v.Subject, v.SubjectTo = s.Digest, x.repositoryPath(repository, "images", s.Digest)
 	}
 	if v.Beside, err = x.referrers(repository, i.ImageDigest); err != nil {
-		t := x.troubleOf(err)
-		v.BesideNone = &t
+		v.BesideNone = x.troubleOf(err)
 	}
 	v.Annotations = pairsOf(i.content.Annotations)
 	v.configure(i.config)
@@ -236,8 +235,7 @@ func (x *request) imagesPage() error {
 	case err != nil && x.status(err) != http.StatusForbidden:
 		return err
 	case err != nil:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	default:
 		for _, d := range out.ImageDetails {
 			r := imageListRow{Digest: d.ImageDigest, To: x.repositoryPath(repository, "images", d.ImageDigest), Kind: kindOf(d),
@@ -281,8 +279,7 @@ func (x *request) historyPage() error {
 	out, err := do[ecrintypes.ListTagHistoryResponse](x, "ecrin", "ListTagHistory", &ecrintypes.ListTagHistoryRequest{
 		RegistryId: x.account.String(), RepositoryName: repository, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.MovesDenied = &t
+		v.MovesDenied = x.troubleOf(err)
 	} else {
 		for _, m := range out.Moves {
 			r := moveRow{Tag: m.ImageTag, From: m.FromDigest, To: m.ToDigest, By: m.PrincipalArn, At: m.At.Time}
@@ -294,8 +291,7 @@ func (x *request) historyPage() error {
 	deleted, err := do[ecrintypes.ListDeletedImagesResponse](x, "ecrin", "ListDeletedImages", &ecrintypes.ListDeletedImagesRequest{
 		RegistryId: x.account.String(), RepositoryName: repository})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.DeletedDenied = &t
+		v.DeletedDenied = x.troubleOf(err)
 	} else {
 		for _, d := range deleted.Images {
 			v.Deleted = append(v.Deleted, deletedRow{Digest: d.ImageDigest, Size: sizeOf(d.ImageSizeInBytes), At: d.DeletedAt.Time})

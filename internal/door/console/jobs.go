@@ -117,8 +117,7 @@ func (x *request) jobsPage() error {
 		if x.status(err) != http.StatusForbidden {
 			return err
 		}
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	}
 	v.Rows = rows
 	text := many(int64(len(rows)), "job", "jobs") + ", newest first; what ended more than a week ago is gone"

@@ -153,8 +153,7 @@ func (x *request) savedLifecycle(v *lifecycleView) (string, error) {
 	case errors.Is(err, fault.LifecyclePolicyNotFound):
 		v.None = true
 	case err != nil && x.status(err) == http.StatusForbidden:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	case err != nil:
 		return "", err
 	default:
@@ -206,8 +205,7 @@ func (x *request) showLifecycle(status int, v lifecycleView, text *string, previ
 	}
 	if preview && shown != "" && len(problems) == 0 {
 		if v.Preview, err = x.previewLifecycle(shown); err != nil {
-			t := x.troubleOf(err)
-			v.NoPreview = &t
+			v.NoPreview = x.troubleOf(err)
 		}
 	}
 	if v.Preview != nil {
@@ -315,16 +313,14 @@ func (x *request) onLifecycle() error {
 		}
 		if err := act(x, "ecr", "PutLifecyclePolicy", &ecrtypes.PutLifecyclePolicyRequest{RegistryId: x.account.String(),
 			RepositoryName: repository, LifecyclePolicyText: text}); err != nil {
-			t := x.troubleOf(err)
-			v.Wrong = &t
+			v.Wrong = x.troubleOf(err)
 			return x.showLifecycle(x.status(err), v, &text, false)
 		}
 		return x.done(x.repositoryPath(repository, "lifecycle"), "The lifecycle policy was saved.")
 	case "delete":
 		if err := act(x, "ecr", "DeleteLifecyclePolicy", &ecrtypes.DeleteLifecyclePolicyRequest{RegistryId: x.account.String(),
 			RepositoryName: repository}); err != nil {
-			t := x.troubleOf(err)
-			v.Wrong = &t
+			v.Wrong = x.troubleOf(err)
 			return x.showLifecycle(x.status(err), v, &text, false)
 		}
 		return x.done(x.repositoryPath(repository, "lifecycle"), "The lifecycle policy was deleted.")

@@ -43,8 +43,7 @@ func (x *request) showPullThrough(status int, v pullThroughView) error {
 	case err != nil && x.status(err) != http.StatusForbidden:
 		return err
 	case err != nil:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	default:
 		for _, r := range out.PullThroughCacheRules {
 			one := pullThroughRow{PullThroughCacheRule: r}
@@ -66,8 +65,7 @@ func (x *request) showPullThrough(status int, v pullThroughView) error {
 func (x *request) onPullThrough() error {
 	at, prefix := x.base()+"/pull-through", strings.TrimSpace(x.form.Get("prefix"))
 	fails := func(err error, v pullThroughView) error {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showPullThrough(x.status(err), v)
 	}
 	switch x.form.Get("do") {
@@ -134,8 +132,7 @@ func (x *request) showReplication(status int, v replicationView, text *string) e
 	case err != nil && x.status(err) != http.StatusForbidden:
 		return err
 	case err != nil:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	case out.ReplicationConfiguration != nil:
 		config = *out.ReplicationConfiguration
 	}
@@ -186,8 +183,7 @@ func (x *request) replicationJobs(v *replicationView) (map[string]replicationLag
 	lag := map[string]replicationLag{}
 	rows, _, err := x.jobRows(&ecrintypes.ListJobsRequest{AccountId: x.account.String(), Kind: "replication", MaxResults: some[int32](1000)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Jobs = &t
+		v.Jobs = x.troubleOf(err)
 		return lag, nil
 	}
 	for _, r := range rows {
@@ -262,8 +258,7 @@ func (x *request) onReplication() error {
 		return errNothing
 	}
 	fails := func(err error) error {
-		t := x.troubleOf(err)
-		return x.showReplication(x.status(err), replicationView{Wrong: &t}, &text)
+		return x.showReplication(x.status(err), replicationView{Wrong: x.troubleOf(err)}, &text)
 	}
 	if x.account != x.session.Caller.Account {
 		return fails(fault.InvalidParameter.New("the rules of a registry are set by its own account: switch to a role of it"))
@@ -306,8 +301,7 @@ func (x *request) showTemplates(status int, v templatesView) error {
 	case err != nil && x.status(err) != http.StatusForbidden:
 		return err
 	case err != nil:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	default:
 		v.Rows = out.RepositoryCreationTemplates
 		v.Pager = x.pagerOf(many(int64(len(v.Rows)), "template", "templates"), out.NextToken)
@@ -334,15 +328,13 @@ func (x *request) onTemplates() error {
 			}
 		}
 		if err := act(x, "ecr", "CreateRepositoryCreationTemplate", &in); err != nil {
-			t := x.troubleOf(err)
-			return x.showTemplates(x.status(err), templatesView{Wrong: &t, Form: in})
+			return x.showTemplates(x.status(err), templatesView{Wrong: x.troubleOf(err), Form: in})
 		}
 		return x.done(at, "The template was created.")
 	case "delete":
 		if err := act(x, "ecr", "DeleteRepositoryCreationTemplate", &ecrtypes.DeleteRepositoryCreationTemplateRequest{
 			Prefix: prefix}); err != nil {
-			t := x.troubleOf(err)
-			return x.showTemplates(x.status(err), templatesView{Wrong: &t})
+			return x.showTemplates(x.status(err), templatesView{Wrong: x.troubleOf(err)})
 		}
 		return x.done(at, "The template was deleted. Repositories that it made stay.")
 	}

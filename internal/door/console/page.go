@@ -300,10 +300,13 @@ type trouble struct {
 	Nothing bool   // nothing was changed
 }
 
-// troubleOf returns what an error is on a page.
-func (x *request) troubleOf(err error) trouble {
+// troubleOf returns what an error is on a page; nil for nil.
+func (x *request) troubleOf(err error) *trouble {
+	if err == nil {
+		return nil
+	}
 	f := web.FaultOf(err)
-	t := trouble{Text: publicText(err), Code: f.Code.String(), Request: x.ev.RequestID, Nothing: x.r.Method == http.MethodPost}
+	t := &trouble{Text: publicText(err), Code: f.Code.String(), Request: x.ev.RequestID, Nothing: x.r.Method == http.MethodPost}
 	switch {
 	case errors.Is(err, errNoPage):
 		t.What = "There is no such page"
@@ -322,6 +325,14 @@ func (x *request) troubleOf(err error) trouble {
 		t.What = "This was not accepted"
 	}
 	return t
+}
+
+// part returns an error that denies a part of a page, which is shown in its place; any other error stays.
+func (x *request) part(err error) (*trouble, error) {
+	if err == nil || x.status(err) != http.StatusForbidden {
+		return nil, err
+	}
+	return x.troubleOf(err), nil
 }
 
 // fail answers a request with an error, as a page.

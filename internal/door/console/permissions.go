@@ -77,8 +77,7 @@ func (x *request) showPermissions(status int, v permissionsView, text *string) e
 	case errors.Is(err, fault.RepositoryPolicyNotFound):
 		v.None = true
 	case err != nil && x.status(err) == http.StatusForbidden:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	case err != nil:
 		return err
 	}
@@ -107,8 +106,7 @@ func (x *request) showPermissions(status int, v permissionsView, text *string) e
 		RegistryId: x.account.String(), RepositoryName: repository, Permission: ecrintypes.Permission(v.AccessOf),
 		NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.AccessNone = &t
+		v.AccessNone = x.troubleOf(err)
 	} else {
 		for _, a := range out.Access {
 			v.Access = append(v.Access, accessRow{Principal: accessName(a), Account: a.AccountId, Reason: a.Reason, Action: a.Action,
@@ -255,8 +253,7 @@ func (x *request) savePolicy(v permissionsView, text string) error {
 		return x.showPermissions(http.StatusConflict, v, &text)
 	}
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showPermissions(x.status(err), v, &text)
 	}
 	return x.done(x.repositoryPath(repository, "permissions"), "The policy was saved.")
@@ -271,8 +268,7 @@ func (x *request) grant() error {
 	v := permissionsView{Grant: grantForm{Principal: in.Principal, Permission: string(in.Permission)}}
 	out, err := do[ecrintypes.GrantRepositoryAccessResponse](x, "ecrin", "GrantRepositoryAccess", in)
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Wrong = &t
+		v.Wrong = x.troubleOf(err)
 		return x.showPermissions(x.status(err), v, nil)
 	}
 	if now {

@@ -141,8 +141,7 @@ func (x *request) repositoriesPage() error {
 	out, err := do[ecrintypes.SearchRepositoriesResponse](x, "ecrin", "SearchRepositories", in)
 	status := http.StatusOK
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied, status = &t, x.status(err)
+		v.Denied, status = x.troubleOf(err), x.status(err)
 	} else {
 		for _, r := range out.Repositories {
 			v.Rows = append(v.Rows, x.repositoryRow(r))
@@ -216,8 +215,7 @@ func (x *request) createRepository() error {
 	}
 	out, err := do[ecrtypes.CreateRepositoryResponse](x, "ecr", "CreateRepository", in)
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showCreate(x.status(err), createView{Name: in.RepositoryName, Immutable: x.form.Get("immutable") != "", Wrong: &t})
+		return x.showCreate(x.status(err), createView{Name: in.RepositoryName, Immutable: x.form.Get("immutable") != "", Wrong: x.troubleOf(err)})
 	}
 	return x.done(x.repositoryPath(out.Repository.RepositoryName), "The repository was created.")
 }
@@ -238,7 +236,7 @@ type searchView struct {
 	Query        string
 	Repositories []repositoryRow
 	Images       []imageRow
-	Troubles     []trouble
+	Troubles     []*trouble
 	Pager        pager
 }
 

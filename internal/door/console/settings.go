@@ -34,8 +34,7 @@ func (x *request) saveSettings() error {
 		in.ImageTagMutability += "_WITH_EXCLUSION"
 	}
 	if err := act(x, "ecr", "PutImageTagMutability", in); err != nil {
-		t := x.troubleOf(err)
-		return x.showRepository(x.status(err), "settings", "settings", &t)
+		return x.showRepository(x.status(err), "settings", "settings", x.troubleOf(err))
 	}
 	return x.done(x.repositoryPath(x.at["repo"], "settings"), "The settings were saved.")
 }
@@ -71,8 +70,7 @@ func (x *request) deleteRepository() error {
 	yes := true
 	if err := act(x, "ecr", "DeleteRepository", &ecrtypes.DeleteRepositoryRequest{RegistryId: x.account.String(), RepositoryName: repository,
 		Force: &yes}); err != nil {
-		t := x.troubleOf(err)
-		return x.showDelete(x.status(err), deleteView{Failed: &t})
+		return x.showDelete(x.status(err), deleteView{Failed: x.troubleOf(err)})
 	}
 	return x.done(x.base()+"/repositories", "The repository was deleted. An operator can restore it with ecrin repository restore.")
 }

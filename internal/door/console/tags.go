@@ -130,8 +130,7 @@ func (x *request) showTags(status int) error {
 	}
 	example := "TAG"
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	} else {
 		v.Sorted = sorted
 		if v.Query != "" {
@@ -211,8 +210,7 @@ func (x *request) tagRows(repository string, page []tagged, open string) ([]tagR
 		if r.Open = t.Tag == open; r.Open {
 			r.Link = x.query("open", "")
 			if err := x.openRow(repository, &r); err != nil {
-				t := x.troubleOf(err)
-				r.Trouble = &t
+				r.Trouble = x.troubleOf(err)
 			}
 		}
 		rows = append(rows, r)

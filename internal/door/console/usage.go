@@ -89,8 +89,7 @@ func (x *request) usagePage() error {
 	case err != nil && x.status(err) != http.StatusForbidden:
 		return err
 	case err != nil:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	default:
 		last := points
 		if days != 1 {
@@ -111,8 +110,7 @@ func (x *request) usagePage() error {
 	}
 	jobs, _, err := x.jobRows(&ecrintypes.ListJobsRequest{AccountId: x.account.String(), MaxResults: some[int32](5)})
 	if err != nil {
-		t := x.troubleOf(err)
-		v.JobsDenied = &t
+		v.JobsDenied = x.troubleOf(err)
 	}
 	v.Jobs = jobs
 	return x.render(http.StatusOK, "usage", &view{Title: "Usage", Section: "usage", Main: v})
@@ -255,8 +253,7 @@ func (x *request) largest(v *usageView) error {
 		if x.status(err) != http.StatusForbidden {
 			return err
 		}
-		t := x.troubleOf(err)
-		v.HeldDenied = &t
+		v.HeldDenied = x.troubleOf(err)
 		return nil
 	}
 	v.HeldMore, v.Repositories = out.NextToken != "", int64(len(out.Repositories))

@@ -101,8 +101,7 @@ func (x *request) showApplications(section string) error {
 	shownAs := &view{Title: title, Section: strings.ToLower(title)}
 	all, err := x.applications()
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied, shownAs.Main = &t, v
+		v.Denied, shownAs.Main = x.troubleOf(err), v
 		return x.render(x.status(err), "applications", shownAs)
 	}
 	if section != "" && len(all) == 1 {
@@ -148,8 +147,7 @@ func (x *request) createApplication() error {
 		ApplicationSlug: strings.TrimSpace(x.form.Get("slug"))}
 	out, err := do[ecrintypes.VendorApplicationResponse](x, "ecrin", "CreateApplication", in)
 	if err != nil {
-		t := x.troubleOf(err)
-		return x.showCreateApplication(x.status(err), applicationsView{Name: in.ApplicationName, Slug: in.ApplicationSlug, Wrong: &t})
+		return x.showCreateApplication(x.status(err), applicationsView{Name: in.ApplicationName, Slug: in.ApplicationSlug, Wrong: x.troubleOf(err)})
 	}
 	return x.done(x.applicationTo(out.Application.ApplicationSlug),
 		"The application was created, with the channels Unstable, Beta and Stable.")
@@ -185,8 +183,7 @@ func (x *request) showApplication(status int, p applicationPage) error {
 	case err == nil && len(out.Applications) == 1:
 		v.Name = out.Applications[0].ApplicationName
 	case err != nil && x.status(err) == http.StatusForbidden:
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	case err != nil:
 		return err
 	}
@@ -211,15 +208,6 @@ func (x *request) showApplication(status int, p applicationPage) error {
 		crumbs = append(crumbs, link{Text: v.Name, To: v.To})
 	}
 	return x.render(status, p.file, &view{Title: p.title, Section: section, Main: v, Crumbs: append(crumbs, p.crumbs...)})
-}
-
-// partOf returns what stands in the place of a part of a page that could not be read: denied, or another error of one of several parts.
-func (x *request) partOf(err error) *trouble {
-	if err == nil {
-		return nil
-	}
-	t := x.troubleOf(err)
-	return &t
 }
 
 // channelRow is a channel of an application.
@@ -266,7 +254,7 @@ func (x *request) channelsPage() error { return x.showChannels(http.StatusOK, ch
 func (x *request) showChannels(status int, v channelsView) error {
 	var err error
 	v.Rows, err = x.channels(x.at["app"])
-	v.Trouble = x.partOf(err)
+	v.Trouble = x.troubleOf(err)
 	return x.showApplication(status, applicationPage{tab: "channels", file: "channels", title: x.at["app"], body: v,
 		cli: "ecrin channel list " + x.at["app"], actions: []string{"ecrin:CreateChannel", "ecrin:DeleteApplication"}})
 }
@@ -278,7 +266,7 @@ func (x *request) createChannel() error {
 		ChannelName: strings.TrimSpace(x.form.Get("name")), Description: strings.TrimSpace(x.form.Get("description")), SemverRequired: &semver}
 	out, err := do[ecrintypes.ChannelResponse](x, "ecrin", "CreateChannel", in)
 	if err != nil {
-		return x.showChannels(x.status(err), channelsView{Name: in.ChannelName, Words: in.Description, Semver: semver, Wrong: x.partOf(err)})
+		return x.showChannels(x.status(err), channelsView{Name: in.ChannelName, Words: in.Description, Semver: semver, Wrong: x.troubleOf(err)})
 	}
 	return x.done(x.applicationTo(x.at["app"], "channels", out.Channel.ChannelSlug), "The channel was created.")
 }
@@ -308,7 +296,7 @@ func (x *request) deleteApplication() error {
 	force := x.form.Get("force") == "yes"
 	if err := act(x, "ecrin", "DeleteApplication", &ecrintypes.DeleteApplicationRequest{AccountId: x.account.String(), ApplicationSlug: slug,
 		Force: &force}); err != nil {
-		return x.showDeleteApplication(x.status(err), typedView{Failed: x.partOf(err)})
+		return x.showDeleteApplication(x.status(err), typedView{Failed: x.troubleOf(err)})
 	}
 	return x.done(x.base()+"/applications", "The application was deleted.")
 }
@@ -334,7 +322,7 @@ func (x *request) installations(slug string) (v installationsView) {
 	out, err := do[ecrintypes.ListInstancesResponse](x, "ecrin", "ListInstances",
 		&ecrintypes.ListInstancesRequest{AccountId: x.account.String(),
 			ApplicationSlug: slug, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
-	if v.Trouble = x.partOf(err); err != nil {
+	if v.Trouble = x.troubleOf(err); err != nil {
 		return v
 	}
 	for _, i := range out.Instances {
@@ -397,7 +385,7 @@ func (x *request) showChannel(status int, wrong *trouble) error {
 	if err != nil && x.status(err) != http.StatusForbidden {
 		return err
 	}
-	if v.Trouble = x.partOf(err); err == nil {
+	if v.Trouble = x.troubleOf(err); err == nil {
 		for _, p := range out.Promotions {
 			v.Versions = append(v.Versions, versionRow{Sequence: p.ChannelSequence, Release: p.Sequence, Label: p.VersionLabel,
 				Notes: p.ReleaseNotes, Required: p.Required, Demoted: p.DemotedAt != nil, Promoted: p.PromotedAt.Time,
@@ -440,7 +428,7 @@ func (x *request) onChannel() error {
 		err = fault.InvalidParameter.New("the form does not say what to do")
 	}
 	if err != nil {
-		return x.showChannel(x.status(err), x.partOf(err))
+		return x.showChannel(x.status(err), x.troubleOf(err))
 	}
 	return x.done(to, said)
 }

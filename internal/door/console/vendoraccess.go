@@ -76,7 +76,7 @@ func (x *request) showAccess(status int, a accessView) error {
 	}
 	tokens, err := do[ecrintypes.ListCustomerTokensResponse](x, "ecrin", "ListCustomerTokens", &ecrintypes.CustomerRequest{
 		AccountId: x.account.String(), ApplicationSlug: v.Slug, CustomerId: v.ID})
-	if a.NoTokens = x.partOf(err); err == nil {
+	if a.NoTokens = x.troubleOf(err); err == nil {
 		for _, t := range tokens.Tokens {
 			used := timeOf(t.LastUsedAt)
 			a.Tokens = append(a.Tokens, tokenRow{Name: t.TokenName, By: t.CreatedBy, Address: t.LastAddress, Made: t.CreatedAt.Time,
@@ -94,7 +94,7 @@ func (x *request) entitlements(v customerView, channels []channelRow, a *accessV
 	account := x.account.String()
 	out, err := do[ecrintypes.ListEntitlementsResponse](x, "ecrin", "ListEntitlements", &ecrintypes.ListEntitlementsRequest{AccountId: account,
 		ApplicationSlug: v.Slug, CustomerId: v.ID})
-	if a.NoRights = x.partOf(err); err != nil {
+	if a.NoRights = x.troubleOf(err); err != nil {
 		return
 	}
 	for i, e := range out.Entitlements {
@@ -173,7 +173,7 @@ func matchStatus(m *ecrintypes.PreviewEntitlementResponse, repositories []string
 func (x *request) try(v customerView, a *accessView) {
 	out, err := do[ecrintypes.ExplainLicenseResponse](x, "ecrin", "ExplainLicense", &ecrintypes.ExplainLicenseRequest{
 		AccountId: x.account.String(), ApplicationSlug: v.Slug, CustomerId: v.ID, Image: a.On})
-	if a.TrialFailed = x.partOf(err); err != nil {
+	if a.TrialFailed = x.troubleOf(err); err != nil {
 		return
 	}
 	a.Trial, a.TrialAllowed = licenceSteps(out), out.Allowed
@@ -283,7 +283,7 @@ func (x *request) onCustomer() error {
 		operation := map[string]string{"make": "CreateCustomerToken", "rotate": "RotateCustomerToken"}[x.form.Get("do")]
 		out, err := do[ecrintypes.CustomerTokenResponse](x, "ecrin", operation, in)
 		if err != nil {
-			return x.showAccess(x.status(err), accessView{Wrong: x.partOf(err), TokenName: token})
+			return x.showAccess(x.status(err), accessView{Wrong: x.troubleOf(err), TokenName: token})
 		}
 		return x.showAccess(http.StatusOK, accessView{Made: &madeToken{out.TokenName, out.Token}})
 	case "revoke":
@@ -307,7 +307,7 @@ func (x *request) onCustomer() error {
 	default:
 		err = fault.InvalidParameter.New("the form does not say what to do")
 	}
-	return x.showAccess(x.status(err), accessView{Wrong: x.partOf(err)})
+	return x.showAccess(x.status(err), accessView{Wrong: x.troubleOf(err)})
 }
 
 // parseSize returns a number of bytes such as 80 GB; 0 for "".
@@ -405,7 +405,7 @@ func (x *request) entitle() error {
 			PresentOnly: in.PresentOnly})
 	}
 	if err != nil {
-		f.Wrong = x.partOf(err)
+		f.Wrong = x.troubleOf(err)
 		return x.showEntitle(x.status(err), f, picked)
 	}
 	f.Now = matchStatus(f.Preview, in.Repositories)

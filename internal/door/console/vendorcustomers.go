@@ -108,7 +108,7 @@ func (x *request) customersPage() error {
 	out, err := do[ecrintypes.ListCustomersResponse](x, "ecrin", "ListCustomers", &ecrintypes.ListCustomersRequest{
 		AccountId: x.account.String(), ApplicationSlug: slug, NamePrefix: v.Query, ChannelId: v.Channel, Archived: &v.Archived,
 		NextToken: q.Get("after"), MaxResults: some[int32](pageSize)})
-	if v.Trouble = x.partOf(err); err == nil {
+	if v.Trouble = x.troubleOf(err); err == nil {
 		for _, c := range out.Customers {
 			v.Rows = append(v.Rows, x.customerRow(slug, c))
 		}
@@ -249,7 +249,7 @@ func (x *request) createCustomer() error {
 		out, err = do[ecrintypes.CreateCustomerResponse](x, "ecrin", "CreateCustomer", in)
 	}
 	if err != nil {
-		f.Wrong = x.partOf(err)
+		f.Wrong = x.troubleOf(err)
 		return x.showCreateCustomer(x.status(err), f)
 	}
 	return x.done(x.applicationTo(slug, "customers", out.Customer.CustomerId),
@@ -290,7 +290,7 @@ func (x *request) customer() (v customerView, c ecrintypes.Customer, err error) 
 		v.Name, v.Email, v.CustomID, v.Type, v.Status = c.CustomerName, c.Email, c.CustomId, string(c.CustomerType), licenceStatus(c, x.begun)
 		v.Expires, v.Channels, v.Archived = timeOf(c.ExpiresAt), channelNames(c.Channels), c.ArchivedAt != nil
 	case x.status(err) == http.StatusForbidden:
-		v.Denied = x.partOf(err)
+		v.Denied = x.troubleOf(err)
 	default:
 		return v, c, err
 	}
@@ -374,7 +374,7 @@ func (x *request) saveCustomer() error {
 		err = act(x, "ecrin", "UpdateCustomer", in)
 	}
 	if err != nil {
-		f.Wrong = x.partOf(err)
+		f.Wrong = x.troubleOf(err)
 		return x.showCustomerSettings(x.status(err), v, f)
 	}
 	return x.done(v.To, "The customer was saved. The change is in force at its next request.")
@@ -406,7 +406,7 @@ func (x *request) archive() error {
 	}
 	if err := act(x, "ecrin", "UpdateCustomer", &ecrintypes.UpdateCustomerRequest{AccountId: x.account.String(), ApplicationSlug: v.Slug,
 		CustomerId: v.ID, Archived: &end}); err != nil {
-		return x.showArchive(x.status(err), v, typedView{Failed: x.partOf(err)})
+		return x.showArchive(x.status(err), v, typedView{Failed: x.troubleOf(err)})
 	}
 	f := flash{Text: "The licence is in force again."}
 	if end {

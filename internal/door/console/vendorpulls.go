@@ -63,7 +63,7 @@ func (x *request) pullLog(v customerView) pullLog {
 	}
 	l.CSV = v.To + "/pulls.csv?" + values("days", days, "failed", map[bool]string{true: "yes"}[l.Failed])
 	out, err := do[ecrintypes.ListPullsResponse](x, "ecrin", "ListPulls", in)
-	if l.Trouble = x.partOf(err); err != nil {
+	if l.Trouble = x.troubleOf(err); err != nil {
 		return l
 	}
 	for _, p := range out.Pulls {
@@ -192,7 +192,7 @@ func niceTop(n int64) int64 {
 func (x *request) egress(v customerView, a *accessView) {
 	out, err := do[ecrintypes.ListEgressMonthsResponse](x, "ecrin", "ListEgressMonths", &ecrintypes.ListEgressMonthsRequest{
 		AccountId: x.account.String(), ApplicationSlug: v.Slug, CustomerId: v.ID})
-	if a.NoEgress = x.partOf(err); err != nil {
+	if a.NoEgress = x.troubleOf(err); err != nil {
 		return
 	}
 	a.Egress = chartOf(out)

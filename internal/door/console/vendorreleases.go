@@ -64,7 +64,7 @@ func (x *request) releasesPage() error {
 	if err != nil && x.status(err) != http.StatusForbidden {
 		return err
 	}
-	if v.Trouble = x.partOf(err); err == nil {
+	if v.Trouble = x.troubleOf(err); err == nil {
 		channels, err := x.channels(slug)
 		if err != nil && x.status(err) != http.StatusForbidden {
 			return err
@@ -321,7 +321,7 @@ func (x *request) createRelease() error {
 		out, err = do[ecrintypes.ReleaseResponse](x, "ecrin", "CreateRelease", in)
 	}
 	if err != nil {
-		v.Wrong = x.partOf(err)
+		v.Wrong = x.troubleOf(err)
 		return x.showCreateRelease(x.status(err), v)
 	}
 	f := flash{Text: "Release " + count(out.Release.Sequence) + " was created: " +
@@ -369,7 +369,7 @@ func (x *request) showPromote(status int, v promoteView, picked []string) error 
 	if err != nil && x.status(err) != http.StatusForbidden {
 		return err
 	}
-	v.Trouble = x.partOf(err)
+	v.Trouble = x.troubleOf(err)
 	for _, c := range all {
 		one := seeing{channelRow: c, Picked: slices.Contains(picked, c.ID)}
 		if one.Picked && v.Preview {
@@ -388,7 +388,7 @@ func (x *request) showPromote(status int, v promoteView, picked []string) error 
 func (x *request) whoSees(slug string, c *seeing) {
 	out, err := do[ecrintypes.ListCustomersResponse](x, "ecrin", "ListCustomers", &ecrintypes.ListCustomersRequest{
 		AccountId: x.account.String(), ApplicationSlug: slug, ChannelId: c.ID, MaxResults: some[int32](pageSize)})
-	if c.Trouble = x.partOf(err); err != nil {
+	if c.Trouble = x.troubleOf(err); err != nil {
 		return
 	}
 	c.More = out.NextToken != ""
@@ -418,7 +418,7 @@ func (x *request) promote() error {
 		return err
 	}
 	if len(picked) == 0 {
-		v.Wrong = x.partOf(fault.InvalidParameter.New("pick a channel at least"))
+		v.Wrong = x.troubleOf(fault.InvalidParameter.New("pick a channel at least"))
 		return x.showPromote(http.StatusBadRequest, v, nil)
 	}
 	switch x.form.Get("do") {
@@ -432,7 +432,7 @@ func (x *request) promote() error {
 		AccountId: x.account.String(), ApplicationSlug: x.at["app"], Sequence: sequence, ChannelIds: picked, VersionLabel: v.Label,
 		ReleaseNotes: v.Notes, Required: &v.Required})
 	if err != nil {
-		v.Wrong = x.partOf(err)
+		v.Wrong = x.troubleOf(err)
 		return x.showPromote(x.status(err), v, picked)
 	}
 	var on []string

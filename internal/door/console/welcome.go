@@ -87,8 +87,7 @@ func (x *request) welcomePage() error {
 		if x.status(err) != http.StatusForbidden {
 			return err
 		}
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 	}
 	v.progress = p
 	waiting := q.Get("part") == "waiting" && x.r.Header.Get("HX-Request") != ""
@@ -125,8 +124,7 @@ func (x *request) doctor() *doctorView {
 		MaxAgeSeconds: some[int32](60)})
 	v := &doctorView{}
 	if err != nil {
-		t := x.troubleOf(err)
-		v.Denied = &t
+		v.Denied = x.troubleOf(err)
 		return v
 	}
 	v.At = out.CheckedAt.Time
