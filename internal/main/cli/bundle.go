@@ -262,7 +262,7 @@ func (c *commands) inventories(f bundleFlags, r *bundle.Request) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		c.say("%s: %d blobs at %s, hashed at %s, signed by the key %s", filepath.Base(path), len(i.Blobs), printable(i.Receiver),
+		c.say("%s: %s at %s, hashed at %s, signed by the key %s", filepath.Base(path), count(len(i.Blobs), "blob"), printable(i.Receiver),
 			stamp(i.CreatedAt), base.KeyID)
 		r.Have, r.Bases = append(r.Have, i), append(r.Bases, base)
 	}
