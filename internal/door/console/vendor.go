@@ -147,7 +147,8 @@ func (x *request) createApplication() error {
 		ApplicationSlug: strings.TrimSpace(x.form.Get("slug"))}
 	out, err := do[ecrintypes.VendorApplicationResponse](x, "ecrin", "CreateApplication", in)
 	if err != nil {
-		return x.showCreateApplication(x.status(err), applicationsView{Name: in.ApplicationName, Slug: in.ApplicationSlug, Wrong: x.troubleOf(err)})
+		return x.showCreateApplication(x.status(err), applicationsView{Name: in.ApplicationName, Slug: in.ApplicationSlug,
+			Wrong: x.troubleOf(err)})
 	}
 	return x.done(x.applicationTo(out.Application.ApplicationSlug),
 		"The application was created, with the channels Unstable, Beta and Stable.")
