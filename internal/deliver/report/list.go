@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/rule/report"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -130,6 +131,27 @@ func selects(in *ecrintypes.ListImageReportsRequest, r meta.ImageReport, applica
 		(in.Deployed == nil || *in.Deployed == (len(applications) > 0))
 }
 
+// listing returns the listing of an operation on an account with its filters, which are encoded as JSON, and reads into after, a pointer,
+// the place of the row before the page that a token names.
+//
+// Errors: fault.InvalidParameter (the token).
+func (s *Service) listing(operation string, of name.Account, filters any, token string, after any) (pagetoken.Listing, error) {
+	text, err := json.Marshal(filters)
+	if err != nil {
+		return pagetoken.Listing{}, fmt.Errorf("encoding the filters of a listing: %w", err)
+	}
+	l := s.pages.Listing(operation, of.String(), string(text))
+	return l, l.OpenJSON(token, after)
+}
+
+// sizeOf returns how many rows a page has for which a request asks; nil means pageSize.
+func sizeOf(asked *int32) int {
+	if asked == nil {
+		return pageSize
+	}
+	return int(*asked)
+}
+
 // ListImageReports returns the reports that the request selects, by pages, in the order of their names, or with UPDATED the last one first.
 //
 // Errors: fault.InvalidParameter (nextToken).
@@ -138,13 +160,9 @@ func (s *Service) ListImageReports(ctx context.Context, _ identity.Caller, of na
 	byTime := in.SortBy == ecrintypes.ReportSortKeyUPDATED
 	filters := *in
 	filters.NextToken, filters.MaxResults = "", nil
-	text, err := json.Marshal(filters)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the filters of a listing: %w", err)
-	}
-	listing := s.pages.Listing("ListImageReports", of.String(), string(text))
 	var after place
-	if err := listing.OpenJSON(in.NextToken, &after); err != nil {
+	listing, err := s.listing("ListImageReports", of, filters, in.NextToken, &after)
+	if err != nil {
 		return nil, err
 	}
 	all, err := s.meta.ImageReports(ctx, of)
@@ -156,10 +174,7 @@ func (s *Service) ListImageReports(ctx context.Context, _ identity.Caller, of na
 		return nil, err
 	}
 	slices.SortFunc(all, func(a, b meta.ImageReport) int { return placeOf(a).compare(placeOf(b), byTime) })
-	limit := pageSize
-	if in.MaxResults != nil {
-		limit = int(*in.MaxResults)
-	}
+	limit := sizeOf(in.MaxResults)
 	out := &ecrintypes.ListImageReportsResponse{Reports: []ecrintypes.ImageReport{}}
 	var last place
 	for _, r := range all {

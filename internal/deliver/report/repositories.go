@@ -3,8 +3,6 @@ package report
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -50,13 +48,9 @@ func (s *Service) ListReportedRepositories(ctx context.Context, _ identity.Calle
 	byTime := in.SortBy == ecrintypes.ReportSortKeyUPDATED
 	filters := *in
 	filters.NextToken, filters.MaxResults = "", nil
-	text, err := json.Marshal(filters)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the filters of a listing: %w", err)
-	}
-	listing := s.pages.Listing("ListReportedRepositories", of.String(), string(text))
 	var after repositoryPlace
-	if err := listing.OpenJSON(in.NextToken, &after); err != nil {
+	listing, err := s.listing("ListReportedRepositories", of, filters, in.NextToken, &after)
+	if err != nil {
 		return nil, err
 	}
 	reports, err := s.meta.ImageReports(ctx, of)
@@ -70,10 +64,7 @@ func (s *Service) ListReportedRepositories(ctx context.Context, _ identity.Calle
 	all := repositoriesOf(in, reports, places, apps)
 	placeOf := func(f *found) repositoryPlace { return repositoryPlace{f.Repository, f.at} }
 	slices.SortFunc(all, func(a, b *found) int { return placeOf(a).compare(placeOf(b), byTime) })
-	limit := pageSize
-	if in.MaxResults != nil {
-		limit = int(*in.MaxResults)
-	}
+	limit := sizeOf(in.MaxResults)
 	out := &ecrintypes.ListReportedRepositoriesResponse{Repositories: []ecrintypes.ReportedRepository{}}
 	var last repositoryPlace
 	for _, f := range all {

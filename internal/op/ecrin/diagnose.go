@@ -12,7 +12,10 @@ import (
 
 // Doctor checks the machine of the server.
 type Doctor interface {
-	// Diagnose returns checks that are not older than maxAge, and when they were made. It is safe for concurrent use.
+	// Diagnose returns checks that are not older than maxAge, or than two seconds if that is more, and when they were made. It is safe for
+	// concurrent use.
+	//
+	// Errors: that of ctx.
 	Diagnose(ctx context.Context, maxAge time.Duration) ([]ecrintypes.ServerCheck, time.Time, error)
 }
 
@@ -24,7 +27,7 @@ func OnServer[In any](s *Service, _ context.Context, req guard.Request, _ In) (g
 }
 
 // DiagnoseServer checks the machine of the server: names, port, TLS, clock, what clients on it need, data folder, keys and free space.
-// Without maxAgeSeconds the checks are made now.
+// Checks that are not older than maxAgeSeconds, or than two seconds if that is more, are given again.
 func (s *Service) DiagnoseServer(ctx context.Context, _ identity.Caller, _ guard.Nothing,
 	in *ecrintypes.DiagnoseServerRequest) (*ecrintypes.DiagnoseServerResponse, error) {
 	var age time.Duration
