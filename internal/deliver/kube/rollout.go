@@ -82,12 +82,14 @@ func (o *Objects) Health(ctx context.Context, k ObjectKey) (Health, error) {
 		return h, fmt.Errorf("listing the pods of %s: %w", k, err)
 	}
 	for i := range pods.Items {
-		one := Health{State: Ready}
-		if current(&pods.Items[i]) {
-			podHealth(&pods.Items[i], &one)
+		p := &pods.Items[i]
+		// A pod that is being deleted, or that has ended, is replaced by its controller, which says so when it gives up.
+		if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed || !current(p) {
+			continue
 		}
-		if one.State == Failed {
-			h.State, h.Why = Failed, "pod "+pods.Items[i].Name+": "+one.Why
+		var one Health
+		if podHealth(p, &one); one.State == Failed {
+			h.State, h.Why = Failed, "pod "+p.Name+": "+one.Why
 			break
 		}
 	}
