@@ -14,7 +14,7 @@ SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(bu
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/deliver/install ./internal/main/app
 
-.PHONY: build demo demo-vendor demo-release image packages check test fast servers postgres clients identity kubernetes slow bench screenshots nightly fuzz mutate generate
+.PHONY: build demo demo-vendor demo-release image packages check test database fast servers postgres clients identity kubernetes slow bench screenshots nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -49,7 +49,7 @@ check: ## check the formatting, run vet and staticcheck, compare go.mod, unreach
 	cd deploy/testcontainers && $(GO) vet ./... && $(GO) mod tidy -diff
 	$(GO) run ./tools/check
 
-test: postgres fast servers clients identity kubernetes slow ## run all tests: PostgreSQL, fast suite, servers, real clients, IAM and STS, Kubernetes, crash loops, races
+test: database fast servers clients identity kubernetes slow ## run all tests: PostgreSQL, fast suite, servers, real clients, IAM and STS, Kubernetes, crash loops, races
 
 # The tests keep their files in memory where that is possible, and their programs have no tables for debuggers, which take a third of
 # the time of linking. Four packages run at a time, for some of their tests wait.
@@ -61,8 +61,10 @@ fast: ## run the fast suite: rules, stores, what needs no server; needs initdb o
 servers: ## run the tests of doors, operations and commands, which start servers
 	@$(call quick,tests with servers,-E)
 
-postgres: ## run the tests with PostgreSQL servers, which they start; installs PostgreSQL on Debian if it is missing
+database:
 	tools/clients/install database
+
+postgres: database ## run the tests with PostgreSQL servers, which they start, those of crash loops in short; installs PostgreSQL on Debian if it is missing
 	ECRIN_POSTGRES=1 tools/elapsed 'tests with PostgreSQL' $(GO) test -count=1 -timeout 20m ./internal/test/pgtest ./internal/store/meta ./internal/test/conformance ./test/nodes ./test/crash ./tools/demo
 
 clients: ## run real clients with the real program; installs missing clients on Debian
@@ -79,8 +81,9 @@ kubernetes: ## run pull secrets and installations against real clusters, with a 
 	tools/clients/install helm
 	tools/elapsed 'Kubernetes' $(GO) test -count=1 -p 1 -timeout 25m ./test/deliver/kube ./test/deliver/charts ./test/deliver/install
 
-slow: ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
-	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./test/deploy $(SLOW) ./tools/bench ./tools/demo
+# It includes what postgres runs.
+slow: database ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo, all with PostgreSQL too
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./test/deploy ./internal/test/pgtest ./internal/test/conformance $(SLOW) ./tools/bench ./tools/demo
 
 bench: ## measure ecrin and its peers in one run; checks no figure
 	tools/clients/install distribution
