@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/hooktest"
 	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // asRoot calls an operation of the ecrin service with the key of a root user.
@@ -56,10 +58,27 @@ func asRoot(ctx context.Context, s *apptest.Server, a apptest.Account, operation
 }
 
 // TestKillAfterAnApproval: the server is killed when an approval of a request for access was answered and its event was not delivered, and
-// while it approves. The event of what is granted is delivered by the next process, and nothing else is told.
+// while it approves. The event of what is granted is delivered by the next process, and nothing else is told. Each kill has a server of its
+// own, for the next process waits until the lease of the dead one has ended.
 func TestKillAfterAnApproval(t *testing.T) {
-	bin, dir := program(t), t.TempDir()
-	random := seedtest.New(seedtest.Seed(t), 0)
+	bin := program(t)
+	var cut atomic.Int32
+	t.Run("kills", func(t *testing.T) {
+		for round := range slowtest.Rounds(4, 16) {
+			t.Run(fmt.Sprint(round), func(t *testing.T) {
+				t.Parallel()
+				if !killApproval(t, bin, round) {
+					cut.Add(1)
+				}
+			})
+		}
+	})
+	t.Logf("%d approvals had no answer", cut.Load())
+}
+
+// killApproval kills a server after an approval or, in odd rounds, during one, and reports whether the approval was answered.
+func killApproval(t *testing.T, bin string, round int) (answered bool) {
+	dir := t.TempDir()
 	hook := hooktest.New(t)
 	serving := func() *process {
 		return serve(t, bin, dir, "", "--egress-allow", "127.0.0.1", "--egress-ca", hook.CA)
@@ -71,7 +90,13 @@ func TestKillAfterAnApproval(t *testing.T) {
 	other := s.NewAccount(t, "444455556666")
 	s.Operator(t, "CreateWebhook", &ecrintypes.CreateWebhookRequest{WebhookName: "ci", WebhookUrl: hook.URL},
 		new(ecrintypes.CreateWebhookResponse))
-	granted := func(id string) (n int) {
+	var asked ecrintypes.RequestAccessResponse
+	if err := asRoot(t.Context(), s, other, "RequestAccess", ecrintypes.RequestAccessRequest{
+		Address: "pull:" + root.ID + "/us-east-1/team/app"}, &asked); err != nil {
+		t.Fatal(err)
+	}
+	id := asked.Request.AccessRequestId
+	granted := func() (n int) {
 		for _, g := range hook.All() {
 			if g.Action == "ACCESS_GRANTED" && strings.Contains(g.Body, `"`+id+`"`) {
 				n++
@@ -79,68 +104,47 @@ func TestKillAfterAnApproval(t *testing.T) {
 		}
 		return n
 	}
-	cut := 0
-	for round := range 2 * rounds() {
-		var asked ecrintypes.RequestAccessResponse
-		if err := asRoot(t.Context(), s, other, "RequestAccess", ecrintypes.RequestAccessRequest{
-			Address: "pull:" + root.ID + "/us-east-1/team/app"}, &asked); err != nil {
+	hook.Answer(func(hooktest.Got) int { return http.StatusServiceUnavailable })
+	approve := func() error {
+		return asRoot(t.Context(), s, root, "ApproveAccessRequest", ecrintypes.ApproveAccessRequestRequest{AccessRequestId: id,
+			Until: awswire.Time{Time: time.Now().Add(time.Hour)}}, new(ecrintypes.AccessRequestResponse))
+	}
+	if round%2 == 0 {
+		if err := approve(); err != nil {
 			t.Fatal(err)
 		}
-		id := asked.Request.AccessRequestId
-		hook.Answer(func(hooktest.Got) int { return http.StatusServiceUnavailable })
-		approve := func() error {
-			return asRoot(t.Context(), s, root, "ApproveAccessRequest", ecrintypes.ApproveAccessRequestRequest{AccessRequestId: id,
-				Until: awswire.Time{Time: time.Now().Add(time.Hour)}}, new(ecrintypes.AccessRequestResponse))
-		}
-		answered := true
-		if round%2 == 0 {
-			if err := approve(); err != nil {
-				t.Fatal(err)
-			}
-			p.kill()
-		} else {
-			done := make(chan error, 1)
-			go func() { done <- approve() }()
-			timer := time.NewTimer(time.Duration(random.IntN(8000)) * time.Microsecond)
-			<-timer.C
-			p.kill()
-			answered = <-done == nil
-		}
-		hook.Answer(nil)
-		p = serving()
-		s = apptest.Attach(t, dir)
-		var now ecrintypes.DescribeAccessRequestResponse
-		if err := asRoot(t.Context(), s, root, "DescribeAccessRequest", ecrintypes.DescribeAccessRequestRequest{AccessRequestId: id},
-			&now); err != nil {
-			t.Fatal(err)
-		}
-		is := now.Request.Status == "GRANTED"
-		if answered && !is {
-			t.Fatalf("round %d: the approval was answered and the request is %s", round, now.Request.Status)
-		}
-		if !answered {
-			cut++
-		}
-		if is {
-			eventually(t, "the event of an approval", func() bool { return granted(id) > 0 })
-			err := asRoot(t.Context(), s, root, "RevokeAccess", ecrintypes.DecideAccessRequest{AccessRequestId: id},
-				new(ecrintypes.AccessRequestResponse))
-			if err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		if n := granted(id); n != 0 {
-			t.Errorf("round %d: got %d events of an approval that was not stored", round, n)
+		answered = true
+		p.kill()
+	} else {
+		random := seedtest.New(seedtest.Seed(t), uint64(round))
+		done := make(chan error, 1)
+		go func() { done <- approve() }()
+		timer := time.NewTimer(time.Duration(random.IntN(8000)) * time.Microsecond)
+		<-timer.C
+		p.kill()
+		answered = <-done == nil
+	}
+	hook.Answer(nil)
+	p = serving()
+	defer p.kill()
+	s = apptest.Attach(t, dir)
+	var now ecrintypes.DescribeAccessRequestResponse
+	if err := asRoot(t.Context(), s, root, "DescribeAccessRequest", ecrintypes.DescribeAccessRequestRequest{AccessRequestId: id},
+		&now); err != nil {
+		t.Fatal(err)
+	}
+	is := now.Request.Status == "GRANTED"
+	if answered && !is {
+		t.Fatalf("the approval was answered and the request is %s", now.Request.Status)
+	}
+	if !is {
+		if n := granted(); n != 0 {
+			t.Errorf("got %d events of an approval that was not stored", n)
 		}
 		if err := approve(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the event of the second approval", func() bool { return granted(id) > 0 })
-		if err := asRoot(t.Context(), s, root, "RevokeAccess", ecrintypes.DecideAccessRequest{AccessRequestId: id},
-			new(ecrintypes.AccessRequestResponse)); err != nil {
-			t.Fatal(err)
-		}
 	}
-	t.Logf("%d approvals had no answer", cut)
+	eventually(t, "the event of the approval", func() bool { return granted() > 0 })
+	return answered
 }

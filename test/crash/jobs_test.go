@@ -60,13 +60,13 @@ func tagsOf(t *testing.T, a apptest.Account, repository string) (all []string) {
 // eventually calls is until it returns true. It ends the test after two minutes.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	limit := time.After(2 * time.Minute)
+	limit := time.After(5 * time.Minute)
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for !is() {
 		select {
 		case <-limit:
-			t.Fatalf("%s: not after two minutes", what)
+			t.Fatalf("%s: not after five minutes", what)
 		case <-again.C:
 		}
 	}
