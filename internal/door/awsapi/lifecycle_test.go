@@ -375,10 +375,13 @@ func TestLifecycleExtensionAndPins(t *testing.T) {
 		{"TestLifecycle", `"extensionText":"{}"`, "InvalidParameterException"},
 		{"DeleteLifecycle", `"document":"POLICY"`, "LifecyclePolicyNotFoundException"},
 		{"ListPinnedImages", `"nextToken":"x"`, "InvalidParameterException"},
+		{"ListImageUses", `"imageTag":"v1","nextToken":"x"`, "InvalidParameterException"},
+		{"ListImageUses", `"imageTag":"none"`, "ImageNotFoundException"},
+		{"ListImageUses", `"nextToken":"x"`, "InvalidParameterException"},
 	} {
 		s.callEcrin(s.key, c.operation, `{"repositoryName":"app",`+c.pairs+`}`).want(t, c.operation+" "+c.pairs, 400, c.exception, "")
 	}
-	for _, operation := range []string{"PutLifecycle", "GetLifecycle", "DeleteLifecycle", "TestLifecycle", "ListPinnedImages"} {
+	for _, operation := range []string{"PutLifecycle", "GetLifecycle", "DeleteLifecycle", "TestLifecycle", "ListPinnedImages", "ListImageUses"} {
 		s.callLifecycle(operation, "repositoryName", "none").want(t, operation, 400, "RepositoryNotFoundException", "")
 	}
 

@@ -236,6 +236,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("PinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).PinImage),
 	ecrinOp("UnpinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).UnpinImage),
 	ecrinOp("ListPinnedImages", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListPinnedImages),
+	ecrinOp("ListImageUses", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).ListImageUses),
 	ecrinOp("ListJobs", guard.ForPolicies, ecrin.OnJobs, (*ecrin.Service).ListJobs),
 	ecrinOp("DescribeJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).DescribeJob),
 	ecrinOp("RetryJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).RetryJob),

@@ -30,6 +30,33 @@ func runsIn(t *testing.T, s *apptest.Server, app, namespace string, images ...st
 		&ecrintypes.DeploymentsResponse{})
 }
 
+// The page of an image says what runs it, one page of them; another image of the repository is not run by it.
+func TestImageSaysWhatRunsIt(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	v := visit(t, s).in(root)
+	app := root.CreateRepository(t, "team/app")
+	app.Push(t, "1.0", ocitest.NewImage(1, 3000))
+	app.Push(t, "1.1", ocitest.NewImage(2, 4000))
+	at := base + "/repositories/team/app/-/tags/"
+	has(t, v.page(at+"1.0"), "Nothing that was reported runs it")
+	reported(t, s, ownHost+"team/app:1.0")
+	for i := range 21 {
+		runsIn(t, s, fmt.Sprintf("app%02d", i), "prod", ownHost+"team/app:1.0")
+	}
+	page := v.page(at + "1.0")
+	has(t, page, "<bdi>prod/app00</bdi>", "<bdi>prod/app19</bdi>", "ecrin image uses", "No lifecycle policy acts on it")
+	if strings.Contains(page, "prod/app20") {
+		t.Error("the page has more than twenty")
+	}
+	has(t, v.page(at+"1.1"), "Nothing that was reported runs it")
+	key, secret := newUser(t, s, root, "reader", "ecr:*", "ecrin:ReadImage")
+	half := visit(t, s)
+	half.signIn(key, secret)
+	has(t, half.page(at+"1.0"), "ecrin:ListImageUses")
+}
+
 // The three levels of what runs where: the matrix with its marks and filters, the images of a repository, and all of one image.
 func TestWhatRunsWhere(t *testing.T) {
 	t.Parallel()

@@ -57,6 +57,15 @@ type imageView struct {
 	Commands                     []command
 	Here                         string
 	BesideNone                   *trouble
+	Uses                         []useRow // what runs it
+	UsesMore                     bool
+	UsesNone                     *trouble
+}
+
+// useRow is an application that runs an image.
+type useRow struct {
+	Name  string
+	Until time.Time
 }
 
 // pair is a name with a value.
@@ -96,6 +105,9 @@ func (x *request) imagePage() error {
 	if v.Beside, err = x.referrers(repository, i.ImageDigest); err != nil {
 		v.BesideNone = x.troubleOf(err)
 	}
+	if err := v.uses(x, repository); err != nil {
+		return err
+	}
 	v.Annotations = pairsOf(i.content.Annotations)
 	v.configure(i.config)
 	reference := x.uri(repository) + "@" + i.ImageDigest
@@ -108,6 +120,20 @@ func (x *request) imagePage() error {
 	}
 	return x.render(http.StatusOK, "image", &view{Title: repository + " " + title, Section: "repositories", Main: v,
 		Crumbs: []link{{Text: "Repositories", To: x.base() + "/repositories"}, {Text: repository, To: x.repositoryPath(repository)}}})
+}
+
+// uses fills in what runs the image.
+func (v *imageView) uses(x *request, repository string) error {
+	out, err := do[ecrintypes.ListImageUsesResponse](x, "ecrin", "ListImageUses", &ecrintypes.ListImageUsesRequest{
+		RegistryId: x.account.String(), RepositoryName: repository, ImageDigest: v.Digest, MaxResults: some[int32](20)})
+	if v.UsesNone, err = x.part(err); err != nil || out == nil {
+		return err
+	}
+	v.UsesMore = out.NextToken != ""
+	for _, u := range out.Uses {
+		v.Uses = append(v.Uses, useRow{Name: strings.TrimPrefix(u.UsedBy, "application/"), Until: u.Until.Time})
+	}
+	return nil
 }
 
 // layers fills in the layers, each with the instruction that made it as far as the config tells.

@@ -125,6 +125,64 @@ func TestTextsOfOthersAreNoMarkup(t *testing.T) {
 	}
 }
 
+// What a repository is made with and set to: tags that move, scanning, protection, tags of the repository. Texts of others stay texts.
+func TestSettingsOfARepository(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	v := visit(t, s).in(root)
+	if g := v.post(base+"/repositories", "name", "team/app", "mutability", "IMMUTABLE", "except", "dev-* latest", "scan", "yes", "key", "group",
+		"value", "red"); g.status != http.StatusSeeOther {
+		t.Fatalf("create: got %d\n%s", g.status, g.body)
+	}
+	at := base + "/repositories/team/app/-/settings"
+	has(t, v.page(at), `value="dev-* latest"`, `value="IMMUTABLE" selected`, `name="scan" value="yes" checked`, "<bdi>red</bdi>", "AES256",
+		`value="NONE" selected`, "arn:aws:ecr:us-east-1:000000000000:repository/team/app")
+	for _, set := range [][]string{
+		{"do", "mutability", "mutability", "MUTABLE", "except", ""},
+		{"do", "scanning"},
+		{"do", "protection", "protection", "REPOSITORY_AND_IMAGES"},
+		{"do", "untag", "key", "group"},
+		{"do", "tag", "key", "owner", "value", "+ @home: /x=_."},
+		{"do", "tag", "key", "\"><script>alert(1)</script>", "value", "\"><script>alert(2)</script>"},
+	} {
+		if g := v.post(at, set...); g.status != http.StatusSeeOther {
+			t.Errorf("%q: got %d\n%s", set, g.status, g.body)
+		}
+	}
+	page := v.page(at)
+	has(t, page, `value="REPOSITORY_AND_IMAGES" selected`, "<bdi>owner</bdi>", "<bdi>&#43; @home: /x=_.</bdi>")
+	if strings.Contains(page, "<script>alert") || strings.Contains(page, `value="IMMUTABLE" selected`) || strings.Contains(page, " checked") || strings.Contains(page,
+		"<bdi>group</bdi>") {
+		t.Errorf("the settings of before are still there:\n%s", page)
+	}
+	for _, wrong := range [][]string{
+		{"do", "mutability", "mutability", "\"><script>alert(1)</script>"},
+		{"do", "protection", "protection", "ALL"},
+		{"do", "tag", "key", "", "value", "x"},
+	} {
+		if g := v.post(at, wrong...); g.status != http.StatusBadRequest || strings.Contains(g.body, "<script>alert") {
+			t.Errorf("%q: got %d\n%s", wrong, g.status, g.body)
+		}
+	}
+	if g := v.post(base+"/repositories", "name", "Wrong", "mutability", "IMMUTABLE", "except", "x-*", "key",
+		"k1"); g.status != http.StatusBadRequest ||
+		!strings.Contains(g.body, `value="x-*"`) || !strings.Contains(g.body, `value="k1"`) || !strings.Contains(g.body, `value="Wrong"`) {
+		t.Errorf("a form that was refused has lost what was typed: %d\n%s", g.status, g.body)
+	}
+	key, secret := newUser(t, s, root, "reader", "ecr:DescribeRepositories")
+	half := visit(t, s)
+	half.signIn(key, secret)
+	has(t, half.page(at), "ecrin:GetRepositoryProtection", "ecr:ListTagsForResource", "You need ecr:TagResource",
+		"You need ecr:PutImageTagMutability")
+	for _, set := range [][]string{{"do", "untag", "key", "owner"}, {"do", "scanning", "scan", "yes"}, {"do", "protection", "protection",
+		"NONE"}} {
+		if g := half.post(at, set...); g.status != http.StatusForbidden {
+			t.Errorf("%q by who may not: got %d", set, g.status)
+		}
+	}
+}
+
 // Settings are saved, and the deletion of a repository needs its name.
 func TestSettingsAndDeletion(t *testing.T) {
 	t.Parallel()

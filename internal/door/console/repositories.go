@@ -184,10 +184,13 @@ func (x *request) uri(repository string) string {
 
 // createView is the form of a new repository.
 type createView struct {
-	Name      string
-	Immutable bool
-	Wrong     *trouble
-	Create    right
+	Name       string
+	Immutable  bool
+	Except     string
+	Scan       bool
+	Key, Value string
+	Wrong      *trouble
+	Create     right
 }
 
 func (x *request) createPage() error {
@@ -210,12 +213,18 @@ func (x *request) createRepository() error {
 		return fault.AccessDenied.New("repositories are made in your own account only")
 	}
 	in := &ecrtypes.CreateRepositoryRequest{RegistryId: x.account.String(), RepositoryName: strings.TrimSpace(x.form.Get("name"))}
-	if x.form.Get("immutable") != "" {
-		in.ImageTagMutability = ecrtypes.ImageTagMutabilityIMMUTABLE
+	in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters = x.mutability()
+	if x.form.Get("scan") != "" {
+		in.ImageScanningConfiguration = &ecrtypes.ImageScanningConfiguration{ScanOnPush: some(true)}
+	}
+	if key := strings.TrimSpace(x.form.Get("key")); key != "" {
+		in.Tags = []ecrtypes.Tag{{Key: key, Value: strings.TrimSpace(x.form.Get("value"))}}
 	}
 	out, err := do[ecrtypes.CreateRepositoryResponse](x, "ecr", "CreateRepository", in)
 	if err != nil {
-		return x.showCreate(x.status(err), createView{Name: in.RepositoryName, Immutable: x.form.Get("immutable") != "", Wrong: x.troubleOf(err)})
+		return x.showCreate(x.status(err), createView{Name: in.RepositoryName, Immutable: x.form.Get("mutability") == "IMMUTABLE",
+			Except: x.form.Get("except"),
+			Scan:   x.form.Get("scan") != "", Key: x.form.Get("key"), Value: x.form.Get("value"), Wrong: x.troubleOf(err)})
 	}
 	return x.done(x.repositoryPath(out.Repository.RepositoryName), "The repository was created.")
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 func init() {
@@ -17,26 +18,88 @@ func init() {
 	)
 }
 
-// settingsPage shows the settings of a repository.
-func (x *request) settingsPage() error {
-	return x.showRepository(http.StatusOK, "settings", "settings", nil)
+// settingsView is what a repository is set to, beside its head.
+type settingsView struct {
+	Wrong      *trouble
+	Protection string // "" if Protected says why it is unknown
+	Protected  *trouble
+	Labels     []ecrtypes.Tag
+	Labelled   *trouble
 }
 
-// saveSettings sets whether tags move.
+// settingsPage shows the settings of a repository.
+func (x *request) settingsPage() error { return x.showSettings(http.StatusOK, nil) }
+
+func (x *request) showSettings(status int, wrong *trouble) error {
+	repository := x.at["repo"]
+	v := settingsView{Wrong: wrong}
+	protection, err := do[ecrintypes.RepositoryProtectionResponse](x, "ecrin", "GetRepositoryProtection",
+		&ecrintypes.GetRepositoryProtectionRequest{RegistryId: x.account.String(), RepositoryName: repository})
+	if v.Protected, err = x.part(err); err != nil {
+		return err
+	}
+	if protection != nil {
+		v.Protection = string(protection.Protection)
+	}
+	labels, err := do[ecrtypes.ListTagsForResourceResponse](x, "ecr", "ListTagsForResource",
+		&ecrtypes.ListTagsForResourceRequest{ResourceArn: x.repositoryARN()})
+	if v.Labelled, err = x.part(err); err != nil {
+		return err
+	}
+	if labels != nil {
+		v.Labels = labels.Tags
+	}
+	return x.showRepository(status, "settings", "settings", v)
+}
+
+// repositoryARN returns the ARN of the repository of the page.
+func (x *request) repositoryARN() string {
+	return name.Registry{Account: x.account, Region: x.region}.RepositoryARN(x.at["repo"])
+}
+
+// saveSettings changes one of the settings of a repository.
 func (x *request) saveSettings() error {
-	in := &ecrtypes.PutImageTagMutabilityRequest{RegistryId: x.account.String(), RepositoryName: x.at["repo"],
-		ImageTagMutability: ecrtypes.ImageTagMutability(x.form.Get("mutability"))}
+	registry, repository := x.account.String(), x.at["repo"]
+	var err error
+	said := "The settings were saved."
+	switch x.form.Get("do") {
+	case "scanning":
+		on := x.form.Get("scan") != ""
+		err = act(x, "ecr", "PutImageScanningConfiguration", &ecrtypes.PutImageScanningConfigurationRequest{RegistryId: registry,
+			RepositoryName: repository, ImageScanningConfiguration: ecrtypes.ImageScanningConfiguration{ScanOnPush: &on}})
+	case "protection":
+		err = act(x, "ecrin", "PutRepositoryProtection", &ecrintypes.PutRepositoryProtectionRequest{RegistryId: registry,
+			RepositoryName: repository, Protection: ecrintypes.Protection(x.form.Get("protection"))})
+	case "tag":
+		said = "The tag was added to the repository."
+		err = act(x, "ecr", "TagResource", &ecrtypes.TagResourceRequest{ResourceArn: x.repositoryARN(),
+			Tags: []ecrtypes.Tag{{Key: strings.TrimSpace(x.form.Get("key")), Value: strings.TrimSpace(x.form.Get("value"))}}})
+	case "untag":
+		said = "The tag was taken from the repository."
+		err = act(x, "ecr", "UntagResource", &ecrtypes.UntagResourceRequest{ResourceArn: x.repositoryARN(), TagKeys: []string{x.form.Get("key")}})
+	default:
+		in := &ecrtypes.PutImageTagMutabilityRequest{RegistryId: registry, RepositoryName: repository}
+		in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters = x.mutability()
+		err = act(x, "ecr", "PutImageTagMutability", in)
+	}
+	if err != nil {
+		return x.showSettings(x.status(err), x.troubleOf(err))
+	}
+	return x.done(x.repositoryPath(repository, "settings"), said)
+}
+
+// mutability returns what the form says about tags that move.
+func (x *request) mutability() (ecrtypes.ImageTagMutability, []ecrtypes.ImageTagMutabilityExclusionFilter) {
+	m := ecrtypes.ImageTagMutability(x.form.Get("mutability"))
+	var except []ecrtypes.ImageTagMutabilityExclusionFilter
 	for _, pattern := range strings.Fields(x.form.Get("except")) {
-		in.ImageTagMutabilityExclusionFilters = append(in.ImageTagMutabilityExclusionFilters, ecrtypes.ImageTagMutabilityExclusionFilter{
+		except = append(except, ecrtypes.ImageTagMutabilityExclusionFilter{
 			FilterType: ecrtypes.ImageTagMutabilityExclusionFilterTypeWILDCARD, Filter: pattern})
 	}
-	if len(in.ImageTagMutabilityExclusionFilters) > 0 {
-		in.ImageTagMutability += "_WITH_EXCLUSION"
+	if len(except) > 0 {
+		m += "_WITH_EXCLUSION"
 	}
-	if err := act(x, "ecr", "PutImageTagMutability", in); err != nil {
-		return x.showRepository(x.status(err), "settings", "settings", x.troubleOf(err))
-	}
-	return x.done(x.repositoryPath(x.at["repo"], "settings"), "The settings were saved.")
+	return m, except
 }
 
 // deleteView is what a deletion of a repository takes away.

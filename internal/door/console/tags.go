@@ -22,6 +22,10 @@ type repositoryView struct {
 	Name, URI  string
 	Mutability string
 	Except     []string // patterns of tags that do not follow Mutability
+	ARN        string   // "" for who may not describe it, as all below
+	Created    time.Time
+	Scanned    bool // at a push, by the setting
+	Encryption string
 	Tabs       tabs
 	Rights     map[string]right
 	Body       any
@@ -45,7 +49,8 @@ var parts = []struct{ key, text, path string }{
 
 // repositoryActions are the actions whose buttons the pages of a repository have.
 var repositoryActions = []string{"ecr:BatchDeleteImage", "ecr:DeleteRepository", "ecr:SetRepositoryPolicy", "ecr:PutLifecyclePolicy",
-	"ecr:PutImageTagMutability", "ecrin:PinImage", "ecrin:RestoreImage"}
+	"ecr:PutImageTagMutability", "ecr:PutImageScanningConfiguration", "ecr:TagResource", "ecr:UntagResource", "ecrin:PutRepositoryProtection",
+	"ecrin:PinImage", "ecrin:RestoreImage"}
 
 // showRepository sends a page of a repository.
 func (x *request) showRepository(status int, part, file string, body any) error {
@@ -61,7 +66,12 @@ func (x *request) showRepository(status int, part, file string, body any) error 
 	switch {
 	case err == nil:
 		r := out.Repositories[0]
-		v.Mutability = string(r.ImageTagMutability)
+		v.Mutability, v.ARN, v.Created = string(r.ImageTagMutability), r.RepositoryArn, r.CreatedAt.Time
+		v.Scanned = r.ImageScanningConfiguration != nil && r.ImageScanningConfiguration.ScanOnPush != nil &&
+			*r.ImageScanningConfiguration.ScanOnPush
+		if e := r.EncryptionConfiguration; e != nil {
+			v.Encryption = string(e.EncryptionType)
+		}
 		for _, f := range r.ImageTagMutabilityExclusionFilters {
 			v.Except = append(v.Except, f.Filter)
 		}

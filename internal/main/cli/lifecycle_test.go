@@ -48,6 +48,10 @@ func TestLifecycleCommands(t *testing.T) {
 	ecrin(text)("lifecycle", "get", "team/app")
 	ecrin("unpinned team/app@sha256:")("image", "unpin", "team/app:v1")
 	ecrin("no image of team/app is pinned")("image", "pinned", "team/app")
+	ecrin("nothing that was reported runs team/app:v1")("image", "uses", "team/app:v1")
+	ecrin("")("report", "deployed", "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/app:v1", "--application", "shop", "--namespace", "prod")
+	ecrin("USED BY", "application/prod/shop")("image", "uses", "team/app:v1")
+	ecrin(`"usedBy": "application/prod/shop"`)("image", "uses", "team/app:v1", "--json")
 	ecrin("deleted: no rule of it acts")("lifecycle", "delete", "team/app", "--document", "policy")
 	for args, want := range map[string]string{
 		"lifecycle get team/app":                 "Lifecycle policy does not exist",
@@ -57,6 +61,8 @@ func TestLifecycleCommands(t *testing.T) {
 		"lifecycle get team/app:v1":              "want REPOSITORY",
 		"lifecycle delete team/app --document x": "--document must be policy or extension",
 		"image pin team/app":                     "want REPOSITORY:TAG or REPOSITORY@DIGEST",
+		"image uses team/app":                    "want REPOSITORY:TAG or REPOSITORY@DIGEST",
+		"image uses team/app:none":               "Requested image not found",
 		"image pin team/app:none":                "Requested image not found",
 		"image unpin team/app:v3":                "is not pinned",
 	} {

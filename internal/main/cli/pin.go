@@ -110,3 +110,45 @@ func (c *commands) imagePinned() *cobra.Command {
 	}
 	return cmd
 }
+
+func (c *commands) imageUses() *cobra.Command {
+	cmd := &cobra.Command{Use: "uses REPOSITORY:TAG|REPOSITORY@DIGEST", Args: exactly("IMAGE"),
+		Short: "List what runs an image, as pipelines and clusters report it",
+		Long: "List what runs an image now: applications with their namespaces, as pipelines and clusters have reported it, each with the time until " +
+			"which that counts. While an image is in use, no lifecycle policy acts on it."}
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, image, err := c.connectToImage(cmd, reg, args[0])
+		if err != nil {
+			return err
+		}
+		in := &ecrintypes.ListImageUsesRequest{RegistryId: reg.account, RepositoryName: image.repo.String()}
+		if in.ImageTag, in.ImageDigest, err = tagOrDigest(image, args[0]); err != nil {
+			return err
+		}
+		all := ecrintypes.ListImageUsesResponse{Uses: []ecrintypes.ImageUse{}}
+		for {
+			var out ecrintypes.ListImageUsesResponse
+			if err := s.Call(cmd.Context(), "ListImageUses", in, &out); err != nil {
+				return err
+			}
+			all.Uses = append(all.Uses, out.Uses...)
+			if in.NextToken = out.NextToken; in.NextToken == "" {
+				break
+			}
+		}
+		if *asJSON {
+			return c.printJSON(all)
+		}
+		if len(all.Uses) == 0 {
+			c.say("nothing that was reported runs %s", args[0])
+			return nil
+		}
+		rows := [][]string{{"USED BY", "UNTIL"}}
+		for _, u := range all.Uses {
+			rows = append(rows, []string{u.UsedBy, stamp(u.Until.Time)})
+		}
+		return c.table(rows)
+	}
+	return cmd
+}

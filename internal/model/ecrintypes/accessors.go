@@ -404,6 +404,18 @@ func (v *ListImageReportsRequest) GetAccountId() string { return v.AccountId }
 // GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *ListImageReportsRequest) GetImageTag() string { return v.ImageTag }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListImageUsesRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ListImageUsesRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *ListImageUsesRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *ListImageUsesRequest) GetImageDigest() string { return v.ImageDigest }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListInstancesRequest) GetAccountId() string { return v.AccountId }
 

@@ -105,6 +105,7 @@ var OperationNames = []string{
 	"PinImage",
 	"UnpinImage",
 	"ListPinnedImages",
+	"ListImageUses",
 	"ListJobs",
 	"DescribeJob",
 	"RetryJob",
@@ -743,6 +744,13 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(ListPinnedImagesRequest) },
 		Output: func() any { return new(ListPinnedImagesResponse) },
 		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"images"}},
+	},
+	"ListImageUses": {
+		Name:   "ListImageUses",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException"},
+		Input:  func() awswire.Input { return new(ListImageUsesRequest) },
+		Output: func() any { return new(ListImageUsesResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"uses"}},
 	},
 	"ListJobs": {
 		Name:   "ListJobs",

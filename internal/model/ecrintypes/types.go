@@ -1121,6 +1121,12 @@ type ImageReport struct {
 	Applications   []string             `json:"applications,omitzero"`
 }
 
+// ImageUse is a part of requests or answers.
+type ImageUse struct {
+	UsedBy string       `json:"usedBy"` // required
+	Until  awswire.Time `json:"until"`  // required
+}
+
 // Integration is a part of requests or answers.
 type Integration struct {
 	IntegrationName  string             `json:"integrationName"` // required, 1 to 64 characters
@@ -1555,6 +1561,22 @@ type ListImageReportsRequest struct {
 type ListImageReportsResponse struct {
 	Reports   []ImageReport `json:"reports"`            // required
 	NextToken string        `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListImageUsesRequest is the request of ListImageUses.
+type ListImageUsesRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageTag       string `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string `json:"imageDigest,omitzero"` // at most 200 characters
+	NextToken      string `json:"nextToken,omitzero"`   // at most 4096 characters
+	MaxResults     *int32 `json:"maxResults,omitzero"`  // 1 to 1000
+}
+
+// ListImageUsesResponse is the answer of ListImageUses.
+type ListImageUsesResponse struct {
+	Uses      []ImageUse `json:"uses"`               // required
+	NextToken string     `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListInstancesRequest is the request of ListInstances.

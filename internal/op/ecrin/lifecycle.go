@@ -317,3 +317,29 @@ func (s *Service) ListPinnedImages(ctx context.Context, _ identity.Caller, r ecr
 	}
 	return out, nil
 }
+
+// ListImageUses lists what runs an image now, by name and by pages: an application with its namespace, as pipelines and clusters report it.
+// While an image is in use, no lifecycle policy acts on it.
+//
+// Errors: fault.ImageNotFound, fault.RepositoryNotFound, fault.InvalidParameter (nextToken).
+func (s *Service) ListImageUses(ctx context.Context, _ identity.Caller, im PinnedImage,
+	in *ecrintypes.ListImageUsesRequest) (*ecrintypes.ListImageUsesResponse, error) {
+	scope, after := fmt.Sprintf("uses %d %s", im.ID, im.Digest), ""
+	if err := s.resume(scope, in.NextToken, &after); err != nil {
+		return nil, err
+	}
+	limit := pageSize(in.MaxResults, 100)
+	rows, err := s.meta.ImageUses(ctx, im.Registry.Account, im.Digest, after, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListImageUsesResponse{Uses: []ecrintypes.ImageUse{}}
+	for i, u := range rows {
+		if i == limit {
+			out.NextToken = s.pages.Listing(scope).SealJSON(rows[i-1].By)
+			break
+		}
+		out.Uses = append(out.Uses, ecrintypes.ImageUse{UsedBy: u.By, Until: awswire.Time{Time: u.Until}})
+	}
+	return out, nil
+}

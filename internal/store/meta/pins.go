@@ -99,6 +99,20 @@ func (s *Store) ReportUse(ctx context.Context, account name.Account, uses []Imag
 	})
 }
 
+// ImageUses returns who uses an image of an account now, by name: those after the given one, at most limit.
+func (s *Store) ImageUses(ctx context.Context, account name.Account, d name.Digest, after string, limit int) (all []ImageUse, err error) {
+	err = s.read.rows(ctx, `SELECT used_by, until FROM in_use WHERE account = $1 AND digest = $2 AND until > $3 AND used_by > $4
+		ORDER BY used_by LIMIT $5`, args{account.String(), d.String(), micros(s.now()), after, limit}, func(scan func(...any) error) error {
+		u := ImageUse{Digest: d}
+		var until int64
+		err := scan(&u.By, &until)
+		u.Until = fromMicros(until)
+		all = append(all, u)
+		return err
+	})
+	return all, err
+}
+
 // reportUses stores which images are in use. Errors: fault.LimitExceeded.
 func (t *tx) reportUses(account string, uses []ImageUse) error {
 	for _, u := range uses {

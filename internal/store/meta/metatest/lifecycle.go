@@ -339,6 +339,24 @@ func testImageUses(fx *Fixture) {
 	}
 	fx.Must(fx.ReportUse(fx.Ctx, Account, uses))
 	fx.Must(fx.ReportUse(fx.Ctx, Account, []meta.ImageUse{{Digest: Digest("x"), By: "0", Until: farAway}}))
+	fx.Must(fx.ReportUse(fx.Ctx, Account, []meta.ImageUse{{Digest: Digest("x"), By: "zoo", Until: farAway},
+		{Digest: Digest("y"), By: "1", Until: farAway}}))
+	for _, c := range []struct {
+		after string
+		limit int
+		want  []string
+	}{{"", 9, []string{"0", "zoo"}}, {"", 1, []string{"0"}}, {"0", 9, []string{"zoo"}}, {"zoo", 9, nil}} {
+		uses, err := fx.ImageUses(fx.Ctx, Account, Digest("x"), c.after, c.limit)
+		fx.Must(err)
+		var got []string
+		for _, u := range uses {
+			got = append(got, u.By)
+			if !u.Until.Equal(farAway) {
+				fx.Errorf("the use by %s: got until %s", u.By, u.Until)
+			}
+		}
+		fx.Equal(got, c.want, "uses after %q", c.after)
+	}
 	for _, want := range []int64{4, 2, 0} {
 		n, err := fx.DeleteEndedUses(fx.Ctx, 4)
 		fx.Must(err)
