@@ -12,6 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/door/look"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -158,19 +159,10 @@ func find(method, path string) (o *row, at map[string]string, other bool) {
 	return nil, nil, other
 }
 
-// contentPolicy allows what pages have: their own styles, scripts and forms, and nothing of others.
-const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; " +
-	"frame-ancestors 'none'; base-uri 'none'"
-
+// head sets the headers of every answer.
 func head(h http.Header, requestID string) {
 	h[web.RequestIDHeader] = []string{requestID}
-	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+	look.Head(h)
 }
 
 // Handle serves one request.

@@ -1,19 +1,15 @@
 package console
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/door/look"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -22,59 +18,16 @@ import (
 //go:embed templates/*.html
 var templates embed.FS
 
-//go:embed assets
-var assets embed.FS
-
-// assetFolder is the folder of what pages load. The next part of the path is a hash of the content of all, so that browsers keep a file for
-// as long as it is the same.
-const assetFolder = "a/"
-
-// assetTypes are the files of assetFolder with their media types.
-var assetTypes = map[string]string{
-	"console.css": "text/css; charset=utf-8",
-	"console.js":  "text/javascript; charset=utf-8",
-	"htmx.min.js": "text/javascript; charset=utf-8",
-}
-
-var assetHash = sync.OnceValue(func() string {
-	h := sha256.New()
-	for _, file := range []string{"console.css", "console.js", "htmx.min.js"} {
-		b, err := assets.ReadFile("assets/" + file)
-		if err != nil {
-			panic(err)
-		}
-		fmt.Fprintf(h, "%s %d\n", file, len(b))
-		h.Write(b)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:6])
-})
-
 // asset sends a file that pages load.
 //
 // Errors: errNoPage.
 func (x *request) asset(path string) error {
 	x.ev.Operation = "asset"
-	hash, file, _ := strings.Cut(path, "/")
-	media := assetTypes[file]
-	if media == "" || x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+	err := look.Asset(x.w, x.r, path)
+	if errors.Is(err, look.ErrNoAsset) {
 		return errNoPage
 	}
-	b, err := packed(file, strings.Contains(x.r.Header.Get("Accept-Encoding"), "gzip"))
-	if err != nil {
-		return err
-	}
-	h := x.w.Header()
-	h.Set("Content-Type", media)
-	h.Set("Vary", "Accept-Encoding")
-	if hash == assetHash() {
-		h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	}
-	if b.packed {
-		h.Set("Content-Encoding", "gzip")
-	}
-	h.Set("Content-Length", strconv.Itoa(len(b.bytes)))
-	_, _ = x.w.Write(b.bytes) // a client that is gone needs no answer
-	return nil
+	return err
 }
 
 // view is what the frame of a page shows.
@@ -108,7 +61,7 @@ func (v *view) Flash() *flash     { return v.x.flash }
 func (v *view) Version() string   { return v.x.Version }
 func (v *view) Path() string      { return Path }
 func (v *view) Here() string      { return v.x.r.URL.RequestURI() }
-func (v *view) Assets() string    { return Path + "/" + assetFolder + assetHash() }
+func (v *view) Assets() string    { return Path + "/" + look.AssetFolder + look.AssetHash() }
 func (v *view) RequestID() string { return v.x.ev.RequestID }
 func (v *view) Host() string      { return v.x.r.Host }
 func (v *view) Find() string      { return v.x.r.URL.Query().Get("find") }
@@ -152,94 +105,25 @@ type side struct {
 	Links []link
 }
 
-// helpers are the functions that templates have besides the methods of view.
-var helpers = template.FuncMap{
-	"shown": shown, "size": size, "count": count, "many": many, "span": span, "d12": digest12,
-	"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") },
-	"date":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
-	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
-	"join":   strings.Join,
-	"path":   pathOf,
-	"values": values,
-	"list":   func(all ...any) []any { return all },
-	"dict":   dict,
-	"long":   func(s string) bool { return len(s) > 24 },
-	"lower":  strings.ToLower,
-	"word":   lower,
-	"int64":  func(n int) int64 { return int64(n) },
-	"right":  rightNamed,
-	"host":   func(s string) string { h, _, _ := strings.Cut(s, "/"); return h },
-}
+// pages are the templates of all pages.
+var pages = look.NewPages(templates, template.FuncMap{"right": rightNamed})
 
 // rightNamed returns the right to an operation of IAM: "Delete", "user", "Policy" name iam:DeleteUserPolicy.
 func rightNamed(all map[string]right, verb, word, what string) right {
 	return all["iam:"+verb+strings.ToUpper(word[:1])+word[1:]+what]
 }
 
-// dict returns pairs as a map, for templates that need several values.
-func dict(pairs ...any) (map[string]any, error) {
-	if len(pairs)%2 != 0 {
-		return nil, errors.New("dict takes pairs")
-	}
-	m := map[string]any{}
-	for i := 0; i < len(pairs); i += 2 {
-		key, ok := pairs[i].(string)
-		if !ok {
-			return nil, errors.New("a key of dict is a text")
-		}
-		m[key] = pairs[i+1]
-	}
-	return m, nil
-}
-
-var pages sync.Map // of *template.Template by name
-
-// page returns the template of a page. It is parsed at its first use, so that a server whose console nobody opens has none in memory.
-func page(file string) (*template.Template, error) {
-	if t, ok := pages.Load(file); ok {
-		return t.(*template.Template), nil
-	}
-	t, err := template.New("frame.html").Funcs(helpers).ParseFS(templates, "templates/frame.html", "templates/parts*.html",
-		"templates/fields.html", "templates/"+file+".html")
-	if err != nil {
-		return nil, err
-	}
-	got, _ := pages.LoadOrStore(file, t)
-	return got.(*template.Template), nil
-}
-
-// render sends a page, whole or not at all. With the query part=NAME only that part of it, which pages replace in place.
+// render sends a page, or the part of it that the query names.
 func (x *request) render(status int, file string, v *view) error {
 	v.x = x
-	t, err := page(file)
+	page, err := pages.Render(x.r, file, v)
 	if err != nil {
-		return err
-	}
-	start := "frame.html"
-	if part := x.r.URL.Query().Get("part"); part != "" && t.Lookup("part-"+part) != nil && x.r.Header.Get("HX-Request") != "" {
-		start = "part-" + part
-	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, start, v); err != nil {
 		return err
 	}
 	if status == http.StatusOK {
 		x.notePlace()
 	}
-	h := x.w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	out, packed := b.Bytes(), false
-	if strings.Contains(x.r.Header.Get("Accept-Encoding"), "gzip") {
-		out, packed = squeeze(out), true
-	}
-	if packed {
-		h.Set("Content-Encoding", "gzip")
-	}
-	h.Set("Vary", "Accept-Encoding")
-	h.Set("Content-Length", strconv.Itoa(len(out)))
-	x.w.WriteHeader(status)
-	_, _ = x.w.Write(out) // a client that is gone needs no answer
+	look.Send(x.w, x.r, status, page)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/door/look"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
@@ -54,8 +55,8 @@ func (x *request) serve() (err error) {
 		return err
 	}
 	path := strings.TrimPrefix(strings.TrimPrefix(x.r.URL.Path, Path), "/")
-	if strings.HasPrefix(path, assetFolder) {
-		return x.asset(strings.TrimPrefix(path, assetFolder))
+	if file, ok := strings.CutPrefix(path, look.AssetFolder); ok {
+		return x.asset(file)
 	}
 	o, at, other := find(x.r.Method, path)
 	x.at = at
@@ -132,13 +133,8 @@ func (x *request) place() error {
 //
 // Errors: errForged; those of web.ReadBody; fault.MalformedRequest.
 func (x *request) readForm() error {
-	if site := x.r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+	if !look.OwnForm(x.r) {
 		return errForged
-	}
-	if origin := x.r.Header.Get("Origin"); origin != "" && origin != "null" {
-		if u, err := url.Parse(origin); err != nil || !strings.EqualFold(u.Host, x.r.Host) {
-			return errForged
-		}
 	}
 	if kind, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";"); kind != "application/x-www-form-urlencoded" {
 		return fault.MalformedRequest.New("a form is sent as application/x-www-form-urlencoded")
@@ -217,24 +213,6 @@ func (x *request) redirect(to string) error {
 func (x *request) done(to, text string) error {
 	x.setFlash(flash{Text: text})
 	return x.redirect(to)
-}
-
-// pathOf returns a path of segments, each of which may have any characters. Slashes in names of repositories stay.
-func pathOf(segments ...string) string {
-	var b strings.Builder
-	for i, s := range segments {
-		if i > 0 {
-			b.WriteByte('/')
-		}
-		parts := strings.Split(s, "/")
-		for j, p := range parts {
-			if j > 0 {
-				b.WriteByte('/')
-			}
-			b.WriteString(url.PathEscape(p))
-		}
-	}
-	return b.String()
 }
 
 // query returns the address of this page with values of its query replaced; "" takes one away.

@@ -2,7 +2,6 @@ package console
 
 import (
 	"bytes"
-	"fmt"
 	"mime"
 	"net/http"
 	"path"
@@ -161,22 +160,6 @@ func (f *fileView) show(data []byte) {
 			f.Lines = append(f.Lines, visible(strings.TrimSuffix(l, "\r")))
 		}
 	}
-}
-
-// visible returns a line of a file as shown has texts of others, uncut and with its tabs.
-func visible(line string) string {
-	if !strings.ContainsFunc(line, hidden) {
-		return line
-	}
-	var b strings.Builder
-	for _, c := range line {
-		if c == '\t' || !hidden(c) {
-			b.WriteRune(c)
-			continue
-		}
-		fmt.Fprintf(&b, "U+%04X", c)
-	}
-	return b.String()
 }
 
 // releasePage shows a release: its files, the images that they name, and on which clusters it was tried.

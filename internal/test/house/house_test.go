@@ -76,7 +76,7 @@ var inside = map[string]string{
 	"door/reportapi":   "door/awsapi door/web",
 	"door/updateapi":   "door/web",
 	"door/vendorapi":   "door/awsapi door/web",
-	"door/console":     "door/awsapi door/web",
+	"door/console":     "door/awsapi door/look door/web",
 	"host/doctor":      "host/trust",
 	"host/pull":        "host/trust",
 	"main/app":         "main/config",
