@@ -113,24 +113,36 @@ func form(address string) string {
 // script of others has run, and the HTML is valid. ECRIN_PAGES is a folder that keeps the pages.
 func TestEveryPage(t *testing.T) {
 	t.Parallel()
-	axe, err := os.ReadFile(tool(t, "axe-core", "axe-core/axe.min.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := apptest.Start(t, apptest.Options{})
 	stock(t, s)
 	b := newBrowser(t, s)
 	b.signIn(s.Root(t))
-	folder, n := os.Getenv("ECRIN_PAGES"), 0
-	if folder == "" {
-		folder = t.TempDir()
+	if n := b.crawl("/console", "/console/"); n < 80 {
+		t.Errorf("%d pages were found, want more", n)
+	}
+}
+
+// crawl opens every page below a path that links lead to from some pages, checks it, and returns how many there are.
+func (b *browser) crawl(below string, queue ...string) (n int) {
+	t := b.t
+	t.Helper()
+	axe, err := os.ReadFile(tool(t, "axe-core", "axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if kept := os.Getenv("ECRIN_PAGES"); kept != "" {
+		folder = filepath.Join(kept, t.Name())
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	of := map[string]string{} // address of a file
-	alike, queue := map[string]int{}, []string{"/console/"}
+	alike := map[string]int{}
 	for known := map[string]bool{}; len(queue) > 0 && n < maxPages; {
 		at := queue[0]
 		queue = queue[1:]
-		if known[at] || !strings.HasPrefix(at, "/console") || alike[form(at)] == maxAlike {
+		if known[at] || !strings.HasPrefix(at, below) || alike[form(at)] == maxAlike {
 			continue
 		}
 		known[at] = true
@@ -177,10 +189,8 @@ func TestEveryPage(t *testing.T) {
 		b.dark(false)
 	}
 	t.Logf("%d pages, %d addresses not opened", n, len(queue))
-	if n < 80 {
-		t.Errorf("%d pages were found, want more", n)
-	}
 	validate(t, folder, of)
+	return n
 }
 
 // validate has html-validate read the pages of a folder.

@@ -298,9 +298,3 @@ func alsoAt(images []carried.Image, host string, out rewrite.Output) (all []bund
 
 // tidy removes what an installation from an airgap bundle has left that was killed.
 func (i *Installation) tidy() error { return os.RemoveAll(filepath.Join(i.dir, airgapDir)) }
-
-// offline reports whether the newest version is from an airgap bundle.
-func (i *Installation) offline() bool {
-	n := len(i.state.Versions)
-	return n > 0 && i.state.Versions[n-1].Airgap
-}

@@ -60,7 +60,7 @@ func (i *Installation) copies(ctx context.Context, r Registry, sequences []int64
 	if err := i.downloaded(); err != nil {
 		return nil, err
 	}
-	if i.offline() {
+	if i.Offline() {
 		return nil, errors.New("the images of an airgap installation are in its bundle: ecrin update airgap FILE --registry pushes them to another " +
 			"registry, and --no-copy leaves them to you")
 	}

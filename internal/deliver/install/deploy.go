@@ -38,16 +38,6 @@ func (e *FailedError) Error() string {
 	return fmt.Sprintf("the version %d (%s) has failed: %s", e.Version.Sequence, e.Version.Label, e.Version.Error)
 }
 
-// Next returns the version that Deploy deploys without a sequence: one whose deployment was interrupted, else the newest.
-//
-// Errors: there is none.
-func (i *Installation) Next() (Version, error) {
-	if c := i.state.Current; c >= 0 && i.state.Versions[c].Status == Deploying {
-		return i.state.Versions[c], nil
-	}
-	return i.Version(-1)
-}
-
 // Deploy deploys a version, also one that was deployed before, and waits up to a time for it to run. A deployment that was interrupted goes
 // on. The changes of the customer are read anew.
 //
@@ -79,16 +69,7 @@ func (i *Installation) carryOut(ctx context.Context, sequence int64, wait time.D
 	if err != nil {
 		return err
 	}
-	switch v.Status {
-	case PendingDownload:
-		return errors.New("the version is not downloaded yet: run ecrin update check")
-	case PendingConfig:
-		return errors.New(v.Error)
-	}
-	if v.Incomplete != "" {
-		return fmt.Errorf("the version cannot be deployed: %s", v.Incomplete)
-	}
-	if err := i.allowed(v); err != nil {
+	if err := i.Deployable(v); err != nil {
 		return err
 	}
 	objects, err := i.cluster()
@@ -127,19 +108,6 @@ func (i *Installation) carryOut(ctx context.Context, sequence int64, wait time.D
 		return fmt.Errorf("%w (ecrin update deploy resumes the deployment)", err)
 	}
 	return i.await(ctx, objects, sequence, time.Until(until))
-}
-
-// allowed checks that no required version is left out on the way to a later one.
-func (i *Installation) allowed(v Version) error {
-	if i.state.Current < 0 || v.Sequence <= i.state.Current {
-		return nil
-	}
-	for _, other := range i.state.Versions[i.state.Current+1 : v.Sequence] {
-		if other.Required && other.ChannelSequence != v.ChannelSequence && other.DeployedAt == nil && other.ChannelID == v.ChannelID {
-			return fmt.Errorf("the version %d (%s) is required: deploy it before the version %d", other.Sequence, other.Label, v.Sequence)
-		}
-	}
-	return nil
 }
 
 // set stores the status of a version, with further changes.

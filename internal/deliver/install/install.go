@@ -47,11 +47,9 @@ type Options struct {
 
 // Installation is an installed application, whose folder is locked. It is not safe for concurrent use.
 type Installation struct {
-	dir     string
-	lock    *os.File
-	state   state
-	license license.Verified
-	o       Options
+	History
+	lock *os.File
+	o    Options
 
 	unpacked *bundle.Unpacked // the airgap bundle that is being installed; nil for none
 }
@@ -115,7 +113,7 @@ func Create(dir string, text []byte, publicKey string, s Settings, o Options) (*
 	if err != nil {
 		return nil, err
 	}
-	i := &Installation{dir: dir, lock: f, license: l, o: o}
+	i := &Installation{History: History{dir: dir, license: l}, lock: f, o: o}
 	have, err := read(dir)
 	if err == nil {
 		err = i.tidy()
@@ -161,7 +159,7 @@ func Open(dir string, o Options) (*Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Installation{dir: dir, lock: f, o: o.complete()}
+	i := &Installation{History: History{dir: dir}, lock: f, o: o.complete()}
 	if i.state, err = read(dir); err == nil {
 		err = i.tidy()
 	}
@@ -179,28 +177,6 @@ func Open(dir string, o Options) (*Installation, error) {
 func (i *Installation) Close() {
 	_ = durable.Unlock(i.lock) // its end closes it too
 	i.lock.Close()
-}
-
-// License returns the licence.
-func (i *Installation) License() license.Verified { return i.license }
-
-// Versions returns the history, the oldest first. current is the sequence of the version that was deployed last; -1 for none.
-func (i *Installation) Versions() (all []Version, current int64) {
-	return append([]Version(nil), i.state.Versions...), i.state.Current
-}
-
-// Version returns a version by its sequence; with -1 the newest.
-//
-// Errors: there is none.
-func (i *Installation) Version(sequence int64) (Version, error) {
-	n := int64(len(i.state.Versions))
-	if sequence == -1 {
-		sequence = n - 1
-	}
-	if sequence < 0 || sequence >= n {
-		return Version{}, fmt.Errorf("there is no version %d", sequence)
-	}
-	return i.state.Versions[sequence], nil
 }
 
 // server returns the server of updates of the licence.
@@ -270,7 +246,7 @@ func (i *Installation) roots() (*x509.CertPool, error) {
 //
 // Errors: *RefusedError; ErrAirgap; a licence that the pinned key does not verify, or that has another id.
 func (i *Installation) SyncLicense(ctx context.Context) (bool, error) {
-	if i.offline() {
+	if i.Offline() {
 		return false, fmt.Errorf("%w; a new licence is taken from its file (ecrin update license FILE)", ErrAirgap)
 	}
 	s, err := i.server()

@@ -195,8 +195,3 @@ func (i *Installation) change(f func(*state)) error {
 	}
 	return err
 }
-
-// folder returns the folder of a version.
-func (i *Installation) folder(sequence int64) string {
-	return filepath.Join(i.dir, versionsDir, fmt.Sprint(sequence))
-}

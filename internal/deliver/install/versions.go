@@ -30,7 +30,7 @@ const maxNewest = 10
 //
 // Errors: *RefusedError; ErrAirgap; the server cannot be reached, or its answer is wrong. What was downloaded before stays.
 func (i *Installation) Check(ctx context.Context) (found []Version, err error) {
-	if i.offline() {
+	if i.Offline() {
 		return nil, ErrAirgap
 	}
 	from := len(i.state.Versions)
@@ -191,15 +191,6 @@ type ConfigItem struct {
 // Secret reports whether a value is not shown.
 func (c ConfigItem) Secret() bool { return c.Type == "password" }
 
-// ConfigItems returns the values that a version asks for, with those that are set.
-func (i *Installation) ConfigItems(sequence int64) ([]ConfigItem, error) {
-	files, err := rewrite.ReadFolder(filepath.Join(i.folder(sequence), rewrite.UpstreamDir))
-	if err != nil {
-		return nil, err
-	}
-	return configItems(files, i.state.Config), nil
-}
-
 // configItems reads the values that files of the kind Config ask for.
 func configItems(files []rule.File, values map[string]string) (all []ConfigItem) {
 	for _, f := range files {
@@ -223,7 +214,7 @@ func configItems(files []rule.File, values map[string]string) (all []ConfigItem)
 					} `yaml:"groups"`
 				} `yaml:"spec"`
 			}
-			if yaml.Unmarshal(d.Data, &c) != nil || c.Kind != "Config" || !strings.HasPrefix(c.APIVersion, "kots.io/") {
+			if !modest(d.Data) || yaml.Unmarshal(d.Data, &c) != nil || c.Kind != "Config" || !strings.HasPrefix(c.APIVersion, "kots.io/") {
 				continue
 			}
 			for _, g := range c.Spec.Groups {
@@ -239,6 +230,25 @@ func configItems(files []rule.File, values map[string]string) (all []ConfigItem)
 		}
 	}
 	return all
+}
+
+// maxKeys is how many keys a mapping of a document with values may have: the decoder compares each of them with each other one.
+const maxKeys = 2_000
+
+// modest reports whether no mapping of a document has more than maxKeys keys.
+func modest(document []byte) bool {
+	var root yaml.Node
+	if yaml.Unmarshal(document, &root) != nil {
+		return false
+	}
+	for queue := []*yaml.Node{&root}; len(queue) > 0; queue = queue[1:] {
+		n := queue[0]
+		if n.Kind == yaml.MappingNode && len(n.Content) > 2*maxKeys {
+			return false
+		}
+		queue = append(queue, n.Content...)
+	}
+	return true
 }
 
 // build makes the files of a version in its folder, and stores the version with further changes of the state. The folder is complete before

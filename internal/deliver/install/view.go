@@ -19,12 +19,12 @@ const renderedFile = rewrite.RenderedDir + "/all.yaml"
 const maxView = 64 << 20
 
 // Files returns the paths of the files of a version, sorted.
-func (i *Installation) Files(sequence int64) ([]string, error) {
-	if _, err := i.Version(sequence); err != nil {
+func (h *History) Files(sequence int64) ([]string, error) {
+	if _, err := h.Version(sequence); err != nil {
 		return nil, err
 	}
 	var all []string
-	err := fs.WalkDir(os.DirFS(i.folder(sequence)), ".", func(name string, e fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(h.folder(sequence)), ".", func(name string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			all = append(all, name)
 		}
@@ -40,8 +40,8 @@ func (i *Installation) Files(sequence int64) ([]string, error) {
 // Read returns a file of a version.
 //
 // Errors: there is no such file, or it leads out of the folder.
-func (i *Installation) Read(sequence int64, name string) ([]byte, error) {
-	root, err := os.OpenRoot(i.folder(sequence))
+func (h *History) Read(sequence int64, name string) ([]byte, error) {
+	root, err := os.OpenRoot(h.folder(sequence))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("the version %d has no files yet: run ecrin update check", sequence)
 	}
@@ -64,14 +64,64 @@ func (i *Installation) Read(sequence int64, name string) ([]byte, error) {
 
 // Diff returns the differences of the releases of two versions, in the form of diff -u: without what is about the customer. With rendered
 // they are those of what is applied.
-func (i *Installation) Diff(from, to int64, rendered bool) (string, error) {
-	a, err := i.compared(from, rendered)
+func (h *History) Diff(from, to int64, rendered bool) (string, error) {
+	all, err := h.Changes(from, to, rendered)
 	if err != nil {
 		return "", err
 	}
-	b, err := i.compared(to, rendered)
+	var out strings.Builder
+	for _, c := range all {
+		out.WriteString(c.String())
+	}
+	return out.String(), nil
+}
+
+// FileChange is what differs between a file of two versions.
+type FileChange struct {
+	Path      string
+	New, Gone bool   // only the version after, or before, has the file
+	Note      string // in place of hunks: why there are none
+	Hunks     []Hunk
+}
+
+// Hunk is a part of a file that differs, with three lines around it.
+type Hunk struct {
+	OldLine, OldLines int // the first line, from 1, and how many there are
+	NewLine, NewLines int
+	Lines             []DiffLine
+}
+
+// DiffLine is a line of a hunk. Mark is '+' for a new one, '-' for one that goes, else ' '.
+type DiffLine struct {
+	Mark byte
+	Text string
+}
+
+// String returns the change in the form of diff -u.
+func (c FileChange) String() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n", c.Path, c.Path)
+	if c.Note != "" {
+		out.WriteString(c.Note + "\n")
+	}
+	for _, k := range c.Hunks {
+		fmt.Fprintf(&out, "@@ -%d,%d +%d,%d @@\n", k.OldLine, k.OldLines, k.NewLine, k.NewLines)
+		for _, l := range k.Lines {
+			out.WriteString(string(l.Mark) + l.Text + "\n")
+		}
+	}
+	return out.String()
+}
+
+// Changes returns what Diff shows, by file.
+func (h *History) Changes(from, to int64, rendered bool) ([]FileChange, error) {
+	a, err := h.compared(from, rendered)
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	b, err := h.compared(to, rendered)
+	if err != nil {
+		return nil, err
 	}
 	var names []string
 	for n := range a {
@@ -83,17 +133,23 @@ func (i *Installation) Diff(from, to int64, rendered bool) (string, error) {
 		}
 	}
 	slices.Sort(names)
-	var out strings.Builder
+	var all []FileChange
 	for _, n := range names {
-		if !bytes.Equal(a[n], b[n]) {
-			out.WriteString(unified(n, a[n], b[n]))
+		if bytes.Equal(a[n], b[n]) {
+			continue
 		}
+		c := FileChange{Path: n}
+		_, before := a[n]
+		_, after := b[n]
+		c.New, c.Gone = !before, !after
+		c.Hunks, c.Note = unified(a[n], b[n])
+		all = append(all, c)
 	}
-	return out.String(), nil
+	return all, nil
 }
 
-func (i *Installation) compared(sequence int64, rendered bool) (map[string][]byte, error) {
-	all, err := i.Files(sequence)
+func (h *History) compared(sequence int64, rendered bool) (map[string][]byte, error) {
+	all, err := h.Files(sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +159,7 @@ func (i *Installation) compared(sequence int64, rendered bool) (map[string][]byt
 			strings.HasPrefix(name, rewrite.UserDir+"/")) {
 			continue
 		}
-		if files[name], err = i.Read(sequence, name); err != nil {
+		if files[name], err = h.Read(sequence, name); err != nil {
 			return nil, err
 		}
 	}
@@ -113,11 +169,10 @@ func (i *Installation) compared(sequence int64, rendered bool) (map[string][]byt
 // maxCells limits the work of a comparison: the product of the numbers of lines that differ.
 const maxCells = 16 << 20
 
-// unified returns the differences of two texts, with three lines around each.
-func unified(name string, a, b []byte) string {
-	head := fmt.Sprintf("--- a/%s\n+++ b/%s\n", name, name)
+// unified returns the differences of two texts, or why they are not shown.
+func unified(a, b []byte) (all []Hunk, note string) {
 	if bytes.IndexByte(a, 0) >= 0 || bytes.IndexByte(b, 0) >= 0 {
-		return head + "the files differ, and are no texts\n"
+		return nil, "the files differ, and are no texts"
 	}
 	x, y := lines(a), lines(b)
 	begin := 0
@@ -130,40 +185,34 @@ func unified(name string, a, b []byte) string {
 	}
 	mx, my := x[begin:len(x)-end], y[begin:len(y)-end]
 	if len(mx)*len(my) > maxCells {
-		return head + fmt.Sprintf("the files differ in %d and %d lines\n", len(mx), len(my))
+		return nil, fmt.Sprintf("the files differ in %d and %d lines", len(mx), len(my))
 	}
-	type edit struct {
-		mark byte
-		text string
-	}
-	var edits []edit
+	var edits []DiffLine
 	for _, l := range x[:begin] {
-		edits = append(edits, edit{' ', l})
+		edits = append(edits, DiffLine{' ', l})
 	}
 	common := longest(mx, my)
 	p, q := 0, 0
 	for p < len(mx) || q < len(my) {
 		switch {
 		case p < len(mx) && q < len(my) && mx[p] == my[q]:
-			edits = append(edits, edit{' ', mx[p]})
+			edits = append(edits, DiffLine{' ', mx[p]})
 			p, q = p+1, q+1
 		case p < len(mx) && (q == len(my) || common[p+1][q] >= common[p][q+1]):
-			edits = append(edits, edit{'-', mx[p]})
+			edits = append(edits, DiffLine{'-', mx[p]})
 			p++
 		default:
-			edits = append(edits, edit{'+', my[q]})
+			edits = append(edits, DiffLine{'+', my[q]})
 			q++
 		}
 	}
 	for _, l := range x[len(x)-end:] {
-		edits = append(edits, edit{' ', l})
+		edits = append(edits, DiffLine{' ', l})
 	}
 	const around = 3
-	var out strings.Builder
-	out.WriteString(head)
 	oldLine, newLine := 1, 1
 	for at := 0; at < len(edits); {
-		next := slices.IndexFunc(edits[at:], func(e edit) bool { return e.mark != ' ' })
+		next := slices.IndexFunc(edits[at:], func(e DiffLine) bool { return e.Mark != ' ' })
 		if next < 0 {
 			break
 		}
@@ -171,7 +220,7 @@ func unified(name string, a, b []byte) string {
 		oldLine, newLine = oldLine+from-at, newLine+from-at
 		to, same := from, 0
 		for to < len(edits) && (same <= 2*around || to <= at+next) {
-			if same++; edits[to].mark != ' ' {
+			if same++; edits[to].Mark != ' ' {
 				same = 0
 			}
 			to++
@@ -181,20 +230,17 @@ func unified(name string, a, b []byte) string {
 		}
 		olds, news := 0, 0
 		for _, e := range edits[from:to] {
-			if e.mark != '+' {
+			if e.Mark != '+' {
 				olds++
 			}
-			if e.mark != '-' {
+			if e.Mark != '-' {
 				news++
 			}
 		}
-		fmt.Fprintf(&out, "@@ -%d,%d +%d,%d @@\n", oldLine, olds, newLine, news)
-		for _, e := range edits[from:to] {
-			out.WriteString(string(e.mark) + e.text + "\n")
-		}
+		all = append(all, Hunk{oldLine, olds, newLine, news, slices.Clone(edits[from:to])})
 		oldLine, newLine, at = oldLine+olds, newLine+news, to
 	}
-	return out.String()
+	return all, ""
 }
 
 func lines(text []byte) []string {

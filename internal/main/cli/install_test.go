@@ -1,13 +1,18 @@
 package cli_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ecrin-dev/ecrin/internal/main/cli"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/kubestand"
@@ -76,6 +81,11 @@ func TestInstallAndUpdateForPeople(t *testing.T) {
 	step(0, "install $applicense --key $appkey --kubeconfig $kubeconfig --dir $appdir --namespace parts", "the version 1.0 is deployed")
 	step(1, "install $applicense --key $appkey --kubeconfig $kubeconfig --dir $appdir", "use ecrin update")
 	step(0, "update check --dir $appdir", "there is no new version")
+	step(0, "update preflight --dir $appdir --egress-allow 127.0.0.1", "IMAGE", "/parts/api:1.0  yes ", "pull secret")
+	step(3, "update preflight 0 --dir $appdir", "unknown", "--egress-allow")
+	step(2, "update preflight x --dir $appdir", "VERSION is a number")
+	step(2, "update console --dir $appdir --listen 0.0.0.0:0", "--listen is an address of this machine")
+	step(1, "update console --dir $appdir/none", "there is no installation in the folder")
 	step(0, "files --dir $appdir", "overlays/midstream/kustomization.yaml\n", "upstream/userdata/license.yaml\n",
 		"rendered/this-cluster/all.yaml\n")
 	step(0, "files upstream/web.yaml --dir $appdir", "kind: Deployment\n")
@@ -87,4 +97,41 @@ func TestInstallAndUpdateForPeople(t *testing.T) {
 	step(0, "update diff --rendered --from 0 --to 1 --dir $appdir", "+      - image: r.invalid/apps/parts/api:1.0\n")
 	step(2, "update deploy x --dir $appdir", "VERSION is a number")
 	step(2, "update watch --interval 1s --dir $appdir", "--interval is hourly")
+}
+
+// The console of an installation prints addresses as JSON, serves the first one, and ends when it is told to.
+func TestUpdateConsole(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	p := installable(t, s)
+	must(t, "install", p["applicense"], "--key", p["appkey"], "--kubeconfig", p["kubeconfig"], "--dir", p["appdir"], "--no-deploy")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, in := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- cli.Run(ctx, cli.Env{Args: []string{"update", "console", "--dir", p["appdir"], "--json"}, Out: in, Err: io.Discard,
+			Lookup: nothing})
+		in.Close()
+	}()
+	var first struct{ Address, Folder string }
+	if err := json.NewDecoder(out).Decode(&first); err != nil || !filepath.IsAbs(first.Folder) {
+		t.Fatalf("the first line: got %+v, %v", first, err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, first.Address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.HTTP.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Body.Close()
+	if a.StatusCode != http.StatusOK {
+		t.Errorf("%s: got %d", first.Address, a.StatusCode)
+	}
+	cancel()
+	if got := <-code; got != 0 {
+		t.Errorf("the end: got %d", got)
+	}
 }

@@ -36,6 +36,7 @@ var notJSON = map[string]string{
 	"ecrin refresh kubernetes": "runs until it is stopped; its log has --log-format",
 	"ecrin refresh rancher":    "runs until it is stopped; its log has --log-format",
 	"ecrin report watch":       "runs until it is stopped; its log has --log-format",
+	"ecrin update console":     "runs until it is stopped; TestUpdateConsole reads its JSON",
 	"ecrin completion":         "writes a program of a shell",
 }
 
@@ -256,7 +257,8 @@ func TestAnswersAreJSON(t *testing.T) {
 
 		"rewrite $release --registry registry.example.com/shop --no-copy --output $rewritten",
 		"install $applicense --key $appkey --kubeconfig $kubeconfig --namespace parts --dir $appdir --skip-checks",
-		"update check --dir $appdir", "update list --dir $appdir --refresh", "update diff --dir $appdir", "update config --dir $appdir",
+		"update check --dir $appdir", "update preflight --dir $appdir --egress-allow 127.0.0.1",
+		"update list --dir $appdir --refresh", "update diff --dir $appdir", "update config --dir $appdir",
 		"update license --dir $appdir", "update registry r.invalid --no-copy --dir $appdir", "update registry --none --dir $appdir",
 		"update deploy --dir $appdir", "update rollback --dir $appdir",
 		"release airgap parts unstable --output $airgap",

@@ -22,7 +22,7 @@ func (c *commands) update() *cobra.Command {
 Nothing is deployed by itself. A version that the vendor marks as required must be deployed before later ones.`,
 		Example: "  ecrin update check\n  ecrin update diff\n  ecrin update deploy\n  ecrin update list --refresh\n  ecrin update rollback"}
 	cmd.AddCommand(c.updateCheck(), c.updateList(), c.updateDiff(), c.updateDeploy(), c.updateRollback(), c.updateConfig(), c.updateRegistry(),
-		c.updateLicense(), c.updateWatch(), c.updateAirgap())
+		c.updateLicense(), c.updateWatch(), c.updateAirgap(), c.updatePreflight(), c.updateConsole())
 	return cmd
 }
 

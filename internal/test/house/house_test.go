@@ -77,6 +77,7 @@ var inside = map[string]string{
 	"door/updateapi":   "door/web",
 	"door/vendorapi":   "door/awsapi door/web",
 	"door/console":     "door/awsapi door/look door/web",
+	"door/installed":   "door/look",
 	"host/doctor":      "host/trust",
 	"host/pull":        "host/trust",
 	"main/app":         "main/config",
@@ -85,6 +86,7 @@ var inside = map[string]string{
 	"test/apptest":     "test/ocitest",
 	"test/conformance": "test/ocitest",
 	"test/farside":     "test/apptest test/seedtest",
+	"test/installtest": "test/apptest test/kubestand test/ocitest",
 	"test/kubetest":    "test/ocitest",
 }
 
@@ -106,6 +108,9 @@ var forbidden = []struct{ from, to, why string }{
 	{"op", "os", "operations work on what the stores keep"},
 	{"door", "store/meta", "what a door needs of the metadata it gets from registry, identity or an operation, which check it"},
 	{"door", "store/blob", "a door reaches blobs through registry only, which knows what each repository holds"},
+	{"door/installed", "core", "it serves a folder on the machine of a customer, and no registry"},
+	{"door/installed", "op", "it serves a folder on the machine of a customer, and no registry"},
+	{"door/installed", "store", "what it needs of the folder it gets from deliver/install"},
 	{"host", "store", "host is about other programs of this machine, not about the data"},
 	{"main/cli", "store/meta", "the command line works on a running server, through its API"},
 }
