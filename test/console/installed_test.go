@@ -45,6 +45,17 @@ func installedPages(t *testing.T, v *installtest.Vendor) (*browser, string) {
 	return b, "/" + key
 }
 
+// ended waits for the end of what a click has begun, and opens its result if the page of its progress is shown.
+func (b *browser) ended() {
+	b.t.Helper()
+	b.until("the end", `!location.pathname.endsWith("/job") || document.body.innerText.includes("To the result")`)
+	var progress bool
+	b.evaluate(`location.pathname.endsWith("/job")`, &progress)
+	if progress {
+		b.click("To the result")
+	}
+}
+
 // values are those that the application of the walk asks for.
 const values = `apiVersion: kots.io/v1beta1
 kind: Config
@@ -72,7 +83,8 @@ func TestInstalledWalk(t *testing.T) {
 	b.see("1.4.2 deployed", "licence of Northwind Freight", "checked never")
 	b.everywhere("installed-one")
 	b.click("Check for updates")
-	b.see("New version available: 1.5.0", "It is required", "2 new versions", "1 image, reachable", "1 of 1 image cannot be pulled")
+	b.ended()
+	b.see("New version available: 1.5.0", "It is required", "2 updates", "1 image, reachable", "1 of 1 image cannot be pulled")
 	b.everywhere("installed-history")
 	b.clickIn("1.5.0", "Diff")
 	b.see("1.4.2 to 1.5.0", "worker.yaml", "new file", "kind: ConfigMap")
@@ -109,16 +121,19 @@ func TestInstalledWalk(t *testing.T) {
 	b.see("failed", "Deployment of 1.5.1 has failed")
 	b.everywhere("installed-history-failed")
 	b.clickIn("1.4.2", "Roll back")
+	b.ended()
 	b.see("1.4.2 deployed")
 	b.click("Config")
 	b.fill("Host name", "orders.northwind.example")
 	b.fill("Admin password", "correct horse")
 	b.everywhere("installed-config")
 	b.click("Save config")
-	b.see("Sequence 3 was made", "Config Change")
+	b.ended()
+	b.see("Config Change")
 	b.click("Licence")
 	b.click("Sync licence")
 	b.see("The licence has not changed.")
+	b.ended()
 	b.everywhere("installed-licence")
 	b.click("Registry")
 	b.see("by the licence from")
@@ -140,6 +155,7 @@ func TestEveryInstalledPage(t *testing.T) {
 	v.Release("3.0", "none", false, "")
 	b, path := installedPages(t, v)
 	b.click("Check for updates")
+	b.ended()
 	b.see("New version available")
 	if n := b.crawl(path, path+"/", path+"/job", path+"/diff?from=0&to=1&rendered=yes"); n < 15 {
 		t.Errorf("%d pages were found, want more", n)

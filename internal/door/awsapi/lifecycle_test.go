@@ -381,7 +381,8 @@ func TestLifecycleExtensionAndPins(t *testing.T) {
 	} {
 		s.callEcrin(s.key, c.operation, `{"repositoryName":"app",`+c.pairs+`}`).want(t, c.operation+" "+c.pairs, 400, c.exception, "")
 	}
-	for _, operation := range []string{"PutLifecycle", "GetLifecycle", "DeleteLifecycle", "TestLifecycle", "ListPinnedImages", "ListImageUses"} {
+	for _, operation := range []string{"PutLifecycle", "GetLifecycle", "DeleteLifecycle", "TestLifecycle", "ListPinnedImages",
+		"ListImageUses"} {
 		s.callLifecycle(operation, "repositoryName", "none").want(t, operation, 400, "RepositoryNotFoundException", "")
 	}
 

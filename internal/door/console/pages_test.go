@@ -131,7 +131,8 @@ func TestSettingsOfARepository(t *testing.T) {
 	s := apptest.Start(t, apptest.Options{})
 	root := s.Root(t)
 	v := visit(t, s).in(root)
-	if g := v.post(base+"/repositories", "name", "team/app", "mutability", "IMMUTABLE", "except", "dev-* latest", "scan", "yes", "key", "group",
+	if g := v.post(base+"/repositories", "name", "team/app", "mutability", "IMMUTABLE", "except", "dev-* latest", "scan", "yes",
+		"key", "group",
 		"value", "red"); g.status != http.StatusSeeOther {
 		t.Fatalf("create: got %d\n%s", g.status, g.body)
 	}
@@ -152,8 +153,8 @@ func TestSettingsOfARepository(t *testing.T) {
 	}
 	page := v.page(at)
 	has(t, page, `value="REPOSITORY_AND_IMAGES" selected`, "<bdi>owner</bdi>", "<bdi>&#43; @home: /x=_.</bdi>")
-	if strings.Contains(page, "<script>alert") || strings.Contains(page, `value="IMMUTABLE" selected`) || strings.Contains(page, " checked") || strings.Contains(page,
-		"<bdi>group</bdi>") {
+	if strings.Contains(page, "<script>alert") || strings.Contains(page, `value="IMMUTABLE" selected`) || strings.Contains(page, " checked") ||
+		strings.Contains(page, "<bdi>group</bdi>") {
 		t.Errorf("the settings of before are still there:\n%s", page)
 	}
 	for _, wrong := range [][]string{
