@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// attemptWindow is the time in which failures are counted. It starts at the same moment for all.
-const attemptWindow = 15 * time.Minute
+// AttemptWindow is the time in which failures to sign in are counted. It starts at the same moment for all.
+const AttemptWindow = 15 * time.Minute
 
 // maxAttemptSlots is the size of the table of failures, 512 KiB.
 const maxAttemptSlots = 1 << 16
@@ -72,4 +72,4 @@ func (a *attempts) place(key string) *attemptSlot {
 	return &a.slots[maphash.String(a.seed, key)%maxAttemptSlots]
 }
 
-func windowOf(t time.Time) uint32 { return uint32(t.Unix() / int64(attemptWindow/time.Second)) }
+func windowOf(t time.Time) uint32 { return uint32(t.Unix() / int64(AttemptWindow/time.Second)) }

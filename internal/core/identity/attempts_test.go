@@ -10,7 +10,7 @@ func TestForgivenAttemptsAreThoseOfTheirWindow(t *testing.T) {
 	t.Parallel()
 	var a attempts
 	limits := []attemptLimit{{"user", 1}}
-	begin := time.Unix(0, 0).Add(1000 * attemptWindow)
+	begin := time.Unix(0, 0).Add(1000 * AttemptWindow)
 	take := func(at time.Time, want bool) {
 		t.Helper()
 		if got := a.take(at, limits); got != want {
@@ -19,7 +19,7 @@ func TestForgivenAttemptsAreThoseOfTheirWindow(t *testing.T) {
 	}
 	take(begin, true)
 	a.forgive(begin, limits)
-	late, next := begin.Add(attemptWindow-1), begin.Add(attemptWindow)
+	late, next := begin.Add(AttemptWindow-1), begin.Add(AttemptWindow)
 	take(late, true)
 	take(late, false)
 	take(next, true) // fails

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/entitlement"
@@ -46,6 +47,23 @@ func (s *Service) CustomerCaller(ctx context.Context, password string) (Caller, 
 		return refusedCustomer(meta.Licensed{}, RefusedToken, invalidLicense, "the password is no id of a licence, and no token of a customer")
 	}
 	return s.CustomerOfHash(ctx, HashCustomerPassword(password))
+}
+
+// SignInCustomer is CustomerCaller for a form of a page, whose failures are counted by the address of the client: what nobody can guess is
+// not tried without end either.
+//
+// Errors: those of CustomerCaller, fault.Throttled (too many failures of the address in AttemptWindow).
+func (s *Service) SignInCustomer(ctx context.Context, password string, from netip.Addr) (Caller, error) {
+	limits := []attemptLimit{{"customer from " + AddressKey(from), maxFailuresAddress}}
+	taken := s.now()
+	if !s.attempts.take(taken, limits) {
+		return Caller{}, tooManyAttempts()
+	}
+	c, err := s.CustomerCaller(ctx, password)
+	if !errors.Is(err, fault.LicenseInvalid) { // who has signed in, or could not be looked up, has guessed nothing
+		s.attempts.forgive(taken, limits)
+	}
+	return c, err
 }
 
 const invalidLicense = "the licence is not valid"

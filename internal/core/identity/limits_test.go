@@ -167,7 +167,7 @@ func TestHashingWaitsForAWhile(t *testing.T) {
 func TestRefusedAttemptsAreNotCounted(t *testing.T) {
 	t.Parallel()
 	var a attempts
-	at := time.Unix(0, 0).Add(1000 * attemptWindow)
+	at := time.Unix(0, 0).Add(1000 * AttemptWindow)
 	one, both := []attemptLimit{{"one", 1}}, []attemptLimit{{"two", 1}, {"one", 1}}
 	two := []attemptLimit{{"two", 1}}
 	for i, step := range []struct {
@@ -192,7 +192,7 @@ func TestAddressesAsTheyAreCounted(t *testing.T) {
 		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::/64", "2001:db8::2:3:4:5": "2001:db8::/64",
 		"2001:db8:0:1::1": "2001:db8:0:1::/64",
 	} {
-		if got := addressKey(netip.MustParseAddr(text)); got != want {
+		if got := AddressKey(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
 	}

@@ -154,7 +154,7 @@ var nobody = parsedHash{
 	memory: hashMemory, passes: hashPasses, lanes: hashLanes, salt: make([]byte, hashSalt), sum: make([]byte, hashBytes),
 }
 
-// The failures of sign-ins that are counted in attemptWindow: of a user from one address, of all users from one address, and
+// The failures of sign-ins that are counted in AttemptWindow: of a user from one address, of all users from one address, and
 // of a user from everywhere. The last one is the most that can be guessed; an attacker with many addresses can use it to keep
 // a user from signing in for the rest of the time, which leaves the access keys of the user alone.
 const (
@@ -166,6 +166,10 @@ const (
 // wrongPassword is the error for every cause that a stranger must not learn.
 func wrongPassword() *fault.Error {
 	return fault.AccessDenied.New("The account, the user name or the password is not correct")
+}
+
+func tooManyAttempts() error {
+	return fault.Throttled.New("Too many attempts to sign in: wait for %d minutes", int(AttemptWindow/time.Minute))
 }
 
 // SignedIn is a user whose password was verified.
@@ -181,13 +185,13 @@ type SignedIn struct {
 // many failures or too many sign-ins at once).
 func (s *Service) SignIn(ctx context.Context, account name.Account, userName string, password secret.String,
 	from netip.Addr) (SignedIn, error) {
-	address, user := addressKey(from), account.String()+"/"+strings.ToLower(userName)
+	address, user := AddressKey(from), account.String()+"/"+strings.ToLower(userName)
 	limits := []attemptLimit{
 		{"here " + user + " " + address, maxFailuresHere}, {"from " + address, maxFailuresAddress}, {"user " + user, maxFailuresUser},
 	}
 	taken := s.now()
 	if !s.attempts.take(taken, limits) {
-		return SignedIn{}, fault.Throttled.New("Too many attempts to sign in: wait for %d minutes", int(attemptWindow/time.Minute))
+		return SignedIn{}, tooManyAttempts()
 	}
 	e, profile, err := s.passwordOf(ctx, account, userName)
 	if err != nil {
@@ -255,7 +259,7 @@ func (s *Service) CheckPassword(ctx context.Context, user meta.Entity, password 
 	taken := s.now()
 	if !s.attempts.take(taken, limits) {
 		return "", fault.Throttled.New("Rate exceeded: the old password was wrong %d times: wait for %d minutes", maxFailuresHere,
-			int(attemptWindow/time.Minute))
+			int(AttemptWindow/time.Minute))
 	}
 	parsed, err := parseHash(p.Hash)
 	if err != nil {
@@ -272,8 +276,8 @@ func (s *Service) CheckPassword(ctx context.Context, user meta.Entity, password 
 	return p.Hash, err
 }
 
-// addressKey returns the address of a client as it is counted: an IPv6 client can choose all addresses of its network.
-func addressKey(a netip.Addr) string {
+// AddressKey returns the address of a client as its requests are counted: an IPv6 client can choose all addresses of its network.
+func AddressKey(a netip.Addr) string {
 	if a = a.Unmap(); a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
 			return p.String()

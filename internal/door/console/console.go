@@ -41,7 +41,7 @@ type Identity interface {
 	Consoles(ctx context.Context, by identity.ConsoleSession) ([]identity.ConsoleSession, error)
 	ConsoleMAC(c identity.ConsoleSession, data string) string
 	SignOnMAC(data string) string
-	CustomerCaller(ctx context.Context, password string) (identity.Caller, error)
+	SignInCustomer(ctx context.Context, password string, from Address) (identity.Caller, error)
 	CustomerOfHash(ctx context.Context, hash string) (identity.Caller, error)
 	CustomerUsed(c identity.Caller, address string)
 }
@@ -63,17 +63,19 @@ type Trail interface {
 // API serves the pages. It is safe for concurrent use.
 type API struct {
 	Options
-	large   *web.Places // for answers with stored content
-	signOns *web.Places // for sign-ins that wait for an identity provider
+	large     *web.Places // for answers with stored content
+	signOns   *web.Places // for sign-ins that wait for an identity provider
+	strangers *web.Rates  // of who asks for the page of a customer and is none, by address
 }
 
-// Options holds the parameters of New. All but SSO are required.
+// Options holds the parameters of New. All but Rates and SSO are required.
 type Options struct {
 	Operations Operations
 	Identity   Identity
 	Rights     Rights
 	Trail      Trail // of sign-ins; an operation records itself
 	Customers  *vendor.Service
+	Rates      *web.Rates // of customers, with their requests at other doors; nil for no limit
 	Hosts      *endpoint.Map
 	SSO        SingleSignOn
 	Version    string // of the program, as the foot of a page shows it
@@ -83,7 +85,8 @@ type Options struct {
 // New returns an API.
 func New(o Options) *API {
 	return &API{Options: o, large: web.NewPlaces(maxLarge, maxLargeWaiting, maxLargeWait),
-		signOns: web.NewPlaces(maxSignOns, maxSignOnsWaiting, maxSignOnWait)}
+		signOns:   web.NewPlaces(maxSignOns, maxSignOnsWaiting, maxSignOnWait),
+		strangers: web.NewRates("an address that has not signed in", maxStrange, o.Now)}
 }
 
 // The limits of requests. A policy has at most 10,240 characters, and a form can have three bytes for each of their bytes.
@@ -93,6 +96,7 @@ const (
 	maxLargeWaiting = 8 // of one principal
 	maxLargeWait    = 10 * time.Second
 	largeAnswer     = 1 << 20
+	maxStrange      = 120 // requests a minute of one address for the page of a customer, without a licence that is valid
 )
 
 // row is one method of one path. A part of the path in braces is any text but ""; {repo} is the rest, or all before the part "-", since the

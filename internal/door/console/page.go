@@ -198,6 +198,8 @@ func (x *request) troubleOf(err error) *trouble {
 		t.What = "This has changed since you opened it"
 	case errors.Is(err, errForged):
 		t.What = "The form was not accepted"
+	case f.Code.Class() == fault.ClassThrottled:
+		t.What = "There were too many requests"
 	case errors.Is(err, fault.AccessDenied):
 		t.What, t.Denied = "You may not see or do this", true
 		t.Explain = Path + "/denied/" + x.ev.RequestID
@@ -219,12 +221,20 @@ func (x *request) part(err error) (*trouble, error) {
 	return x.troubleOf(err), nil
 }
 
+// retryAfter says in the answer when the client may come again.
+func (x *request) retryAfter(d time.Duration) {
+	x.w.Header().Set("Retry-After", strconv.Itoa(int(d/time.Second)))
+}
+
 // fail answers a request with an error, as a page.
 func (x *request) fail(err error) {
 	status := x.status(err)
 	v := &view{Title: "Error", Alone: x.session.Hash == "", Main: x.troubleOf(err)}
 	if errors.Is(err, fault.ExpiredCredentials) || status == 0 {
 		status = http.StatusUnauthorized
+	}
+	if (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) && x.w.Header().Get("Retry-After") == "" {
+		x.retryAfter(time.Second)
 	}
 	if x.render(status, "error", v) != nil {
 		x.w.WriteHeader(http.StatusInternalServerError)

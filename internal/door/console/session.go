@@ -197,6 +197,7 @@ func (x *request) signIn() error {
 	case err == nil:
 	case errors.Is(err, fault.Throttled):
 		f.Wrong, status = fault.From(err).Public+".", http.StatusTooManyRequests
+		x.retryAfter(identity.AttemptWindow)
 	case f.By == "password" && errors.Is(err, fault.AccessDenied):
 		f.Wrong = "The account, the user name or the password is wrong, or the user has no password."
 	case fault.From(err).Code.Class() == fault.ClassUnauthenticated, errors.Is(err, fault.AccessDenied):

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -33,10 +34,24 @@ func (x *request) ownCookie() string {
 	return "ecrin-customer"
 }
 
-// ownCaller returns the customer of the cookie: its licence must be valid now.
+// ownCaller returns the customer of the cookie, whose licence must be valid now, and counts the request: of a customer by its licence, as
+// at other doors, of anyone else by the address.
 //
-// Errors: fault.ExpiredCredentials, and those of identity.Service.CustomerOfHash.
+// Errors: fault.ExpiredCredentials, fault.Throttled, and those of identity.Service.CustomerOfHash.
 func (x *request) ownCaller() (identity.Caller, error) {
+	by, err := x.ownCookieCaller()
+	if err != nil {
+		if full := x.strange(); full != nil {
+			return identity.Caller{}, full
+		}
+		return identity.Caller{}, err
+	}
+	x.ev.Identify(by)
+	x.Identity.CustomerUsed(by, x.ev.From.SourceIP.String())
+	return by, x.Rates.Take(by.UserID)
+}
+
+func (x *request) ownCookieCaller() (identity.Caller, error) {
 	c, err := x.r.Cookie(x.ownCookie())
 	if err != nil {
 		return identity.Caller{}, fault.ExpiredCredentials.New("sign in")
@@ -45,13 +60,11 @@ func (x *request) ownCaller() (identity.Caller, error) {
 	if err != nil {
 		return identity.Caller{}, err
 	}
-	by, err := x.Identity.CustomerOfHash(x.r.Context(), hash)
-	if err == nil {
-		x.ev.Identify(by)
-		x.Identity.CustomerUsed(by, x.ev.From.SourceIP.String())
-	}
-	return by, err
+	return x.Identity.CustomerOfHash(x.r.Context(), hash)
 }
+
+// strange counts a request of an address that has not signed in. Errors: fault.Throttled.
+func (x *request) strange() error { return x.strangers.Take(identity.AddressKey(x.ev.From.SourceIP)) }
 
 // ownSlug returns the slug of the application of a customer.
 func ownSlug(by identity.Caller) string {
@@ -120,10 +133,19 @@ func (x *request) showOwnSignIn(status int, err error) error {
 	case fault.ExpiredCredentials:
 	case fault.LicenseInvalid, fault.AccessDenied:
 		v.Wrong = "This licence or token is not valid, or has ended."
-	default:
+	default: // such as fault.Throttled, whose page is that of the error
 		return err
 	}
 	return x.render(status, "own", &view{Title: "Sign in with a licence", Alone: true, Main: v})
+}
+
+// toOwnSignIn answers a request without a valid licence: with the form to sign in. Errors: err, if it is another one.
+func (x *request) toOwnSignIn(err error) error {
+	switch fault.From(err).Code {
+	case fault.ExpiredCredentials, fault.LicenseInvalid, fault.AccessDenied:
+		return x.redirect(ownAddress)
+	}
+	return err
 }
 
 // ownSignIn signs a customer in by the id of its licence or by a token, or out.
@@ -137,7 +159,14 @@ func (x *request) ownSignIn() error {
 			Main: ownView{Host: x.r.Host, PlainHTTP: true, Wrong: "A licence is taken by TLS only: open this page by https."}})
 	}
 	password := strings.TrimSpace(x.form.Get("password"))
-	by, err := x.Identity.CustomerCaller(x.r.Context(), password)
+	if err := x.strange(); err != nil {
+		return err
+	}
+	by, err := x.Identity.SignInCustomer(x.r.Context(), password, x.ev.From.SourceIP)
+	if errors.Is(err, fault.Throttled) {
+		x.retryAfter(identity.AttemptWindow)
+		return err
+	}
 	if err == nil {
 		x.recordOwn("SignInAsCustomer", by, nil)
 		x.setCookie(x.ownCookie(), x.Customers.SealOwn(password).Reveal())
@@ -150,7 +179,7 @@ func (x *request) ownSignIn() error {
 func (x *request) ownLicence() error {
 	by, err := x.ownCaller()
 	if err != nil {
-		return x.redirect(ownAddress)
+		return x.toOwnSignIn(err)
 	}
 	text, err := x.Customers.OwnLicense(x.r.Context(), by, ownSlug(by), license.V1, x.ownPlaces())
 	x.recordOwn("GetOwnLicense", by, err)
@@ -165,7 +194,7 @@ func (x *request) ownLicence() error {
 func (x *request) ownDownload() error {
 	by, err := x.ownCaller()
 	if err != nil {
-		return x.redirect(ownAddress)
+		return x.toOwnSignIn(err)
 	}
 	sequence, err := strconv.ParseInt(x.at["sequence"], 10, 64)
 	if err != nil || sequence < 1 {

@@ -7,11 +7,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// maxRates is the number of customers whose rate is remembered. When there are more, all begin anew.
+// maxRates is the number of keys whose rate is remembered. When there are more, all begin anew.
 const maxRates = 10_000
 
-// Rates limit the requests of each customer: so many a minute, of which as many may come at once. It is safe for concurrent use.
+// Rates limit the requests of each key, a customer or an address: so many a minute, of which as many may come at once. It is safe for
+// concurrent use.
 type Rates struct {
+	whose     string
 	perMinute float64
 	now       func() time.Time
 
@@ -19,9 +21,9 @@ type Rates struct {
 	all map[string]bucket
 }
 
-// NewRates returns a limit of requests a minute; 0 is none.
-func NewRates(perMinute int, now func() time.Time) *Rates {
-	return &Rates{perMinute: float64(perMinute), now: now}
+// NewRates returns a limit of requests a minute; 0 is none. whose names in errors what a key stands for, such as "the licence".
+func NewRates(whose string, perMinute int, now func() time.Time) *Rates {
+	return &Rates{whose: whose, perMinute: float64(perMinute), now: now}
 }
 
 type bucket struct {
@@ -29,17 +31,17 @@ type bucket struct {
 	at   time.Time
 }
 
-// Take counts a request of a customer. A nil Rates has no limit.
+// Take counts a request of a key. A nil Rates has no limit.
 //
 // Errors: fault.Throttled (there were too many).
-func (r *Rates) Take(customer string) error {
+func (r *Rates) Take(key string) error {
 	if r == nil || r.perMinute <= 0 {
 		return nil
 	}
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b, ok := r.all[customer]
+	b, ok := r.all[key]
 	if !ok {
 		if r.all == nil || len(r.all) >= maxRates {
 			r.all = map[string]bucket{}
@@ -51,10 +53,10 @@ func (r *Rates) Take(customer string) error {
 	}
 	var err error
 	if b.left < 1 {
-		err = fault.Throttled.New("the licence may make at most %.0f requests a minute", r.perMinute)
+		err = fault.Throttled.New("%s may make at most %.0f requests a minute", r.whose, r.perMinute)
 	} else {
 		b.left--
 	}
-	r.all[customer] = b
+	r.all[key] = b
 	return err
 }

@@ -297,7 +297,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics.Count("ecrin_pull_log_dropped_total", "Lines of the pull log that were not written because too many waited.", a.usage.DroppedPulls)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
-	pushes, rates := web.ManifestPlaces(), web.NewRates(c.CustomerRequests, now)
+	pushes, rates := web.ManifestPlaces(), web.NewRates("the licence", c.CustomerRequests, now)
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, PullThrough: a.pull, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
@@ -322,7 +322,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
 	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now, Rates: rates})
 	doors.console = console.New(console.Options{Operations: doors.aws, Identity: id, Customers: vendors, Rights: repositories, Trail: record,
-		Hosts: a.hosts, Version: version(), Now: now, SSO: signOn(c.SignOn, outward, now)})
+		Hosts: a.hosts, Version: version(), Now: now, Rates: rates, SSO: signOn(c.SignOn, outward, now)})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)
