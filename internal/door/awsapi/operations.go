@@ -368,8 +368,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("PutEntitlement", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.PutEntitlementRequest], (*ecrin.Service).PutEntitlement),
 	ecrinOp("ListEntitlements", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.ListEntitlementsRequest],
 		(*ecrin.Service).ListEntitlements),
-	ecrinOp("PreviewEntitlement", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.PreviewEntitlementRequest],
-		(*ecrin.Service).PreviewEntitlement),
+	long(ecrinOp("PreviewEntitlement", guard.ForPolicies, ecrin.OnEntitled[*ecrintypes.PreviewEntitlementRequest],
+		(*ecrin.Service).PreviewEntitlement)),
 	ecrinOp("DeleteEntitlement", guard.ForPolicies, ecrin.OnApplication[*ecrintypes.DeleteEntitlementRequest],
 		(*ecrin.Service).DeleteEntitlement),
 )

@@ -20,7 +20,7 @@ func TestLongOperationsTakeTurns(t *testing.T) {
 	}
 	slices.Sort(long)
 	want := []string{"GetUsageHistory", "ListDeployments", "ListImageReports", "ListReportedRepositories", "ListRepositoryUsage",
-		"SearchImages", "SearchRepositories"}
+		"PreviewEntitlement", "SearchImages", "SearchRepositories"}
 	if !slices.Equal(long, want) {
 		t.Errorf("operations that wait: got %q, want %q", long, want)
 	}

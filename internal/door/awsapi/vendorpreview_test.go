@@ -70,7 +70,25 @@ func TestPreviewOfAnEntitlement(t *testing.T) {
 			t.Errorf("%v: got %s, want %d tags of %d repositories", tt.members, body, tt.tags, tt.repositories)
 		}
 	}
-	for _, wrong := range [][]any{{"repositories", []string{}}, {"entitlementId", "none"}, {"repositories", []string{"*"}, "versions", "two"},
+	// What a preview looks at is bounded by the caller too: the names of three repositories, two that are reached, and their tags.
+	for _, tt := range []struct {
+		effort, spent, tags int
+		more                bool
+		pattern             string
+	}{{100, 29, 7, false, "shop/*"}, {29, 29, 7, false, "shop/*"}, {28, 28, 6, true, "shop/*"}, {10, 1, 0, true, "shop/*"}, {100, 14, 3,
+		false, "shop/a*"},
+		{100, 15, 4, false, "shop/web"}, {100, 3, 0, false, "*none"}, {100, 0, 0, false, "shop/b"}} {
+		var got struct {
+			Tags, Effort int
+			More         bool
+		}
+		body := call("PreviewEntitlement", "repositories", []string{tt.pattern}, "maxEffort", tt.effort)
+		if err := json.Unmarshal([]byte(body), &got); err != nil || got.Tags != tt.tags || got.Effort != tt.spent || got.More != tt.more {
+			t.Errorf("%s with an effort of %d: got %s, want %d tags for %d, more %t", tt.pattern, tt.effort, body, tt.tags, tt.spent, tt.more)
+		}
+	}
+	for _, wrong := range [][]any{{"repositories", []string{"*"}, "maxEffort", 0}, {"repositories", []string{}}, {"entitlementId", "none"},
+		{"repositories", []string{"*"}, "versions", "two"},
 		{"repositories", []string{"*"}, "channels", []string{"none"}}, {"entitlementId", made.Entitlement.EntitlementID}} {
 		a := s.send(raw{key: s.key, service: "ecrin", target: ecrinTarget + "PreviewEntitlement",
 			body: object(append([]any{"applicationSlug", "shop"}, wrong...)...)})

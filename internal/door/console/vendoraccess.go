@@ -13,8 +13,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// maxCounted is how many entitlements of a customer have their tags counted on a page.
-const maxCounted = 20
+// maxEffort is how much of what entitlements reach a page looks at: 5,000 tags, and a repository counts as ten. The page of one entitlement
+// has no such limit.
+const maxEffort = 5000
 
 // entitlementRow is an entitlement of a customer.
 type entitlementRow struct {
@@ -25,6 +26,7 @@ type entitlementRow struct {
 	All          bool // of all customers of the application
 	Tagged       int32
 	Now          status
+	Count        string // the page that counts it; "" if this one has
 	Example      string // an image that it reaches
 	Made         time.Time
 }
@@ -97,15 +99,27 @@ func (x *request) entitlements(v customerView, channels []channelRow, a *accessV
 	if a.NoRights = x.troubleOf(err); err != nil {
 		return
 	}
-	for i, e := range out.Entitlements {
+	only, left := x.r.URL.Query().Get("count"), int32(maxEffort)
+	for _, e := range out.Entitlements {
 		r := entitlementRow{ID: e.EntitlementId, Repositories: e.Repositories, All: e.CustomerId == "", Made: e.CreatedAt.Time}
 		r.Tags, r.Which = wordsOf(e, channels)
-		r.Now = status{"skip", "off", "not counted"}
-		if i < maxCounted {
-			m, err := do[ecrintypes.PreviewEntitlementResponse](x, "ecrin", "PreviewEntitlement", &ecrintypes.PreviewEntitlementRequest{
-				AccountId: account, ApplicationSlug: v.Slug, CustomerId: v.ID, EntitlementId: e.EntitlementId})
+		r.Now, r.Count = status{"skip", "off", "not counted"}, x.query("count", e.EntitlementId)
+		in := &ecrintypes.PreviewEntitlementRequest{AccountId: account, ApplicationSlug: v.Slug, CustomerId: v.ID,
+			EntitlementId: e.EntitlementId}
+		counts := only == e.EntitlementId
+		if only == "" && left > 0 {
+			in.MaxEffort, counts = some(left), true
+		}
+		if counts {
+			m, err := do[ecrintypes.PreviewEntitlementResponse](x, "ecrin", "PreviewEntitlement", in)
+			if err != nil || !m.More || only != "" {
+				r.Count = ""
+			}
 			if err == nil {
 				r.Now = matchStatus(m, e.Repositories)
+				if left -= m.Effort; m.More {
+					left = 0
+				}
 				if len(m.Images) > 0 {
 					r.Example = m.Images[len(m.Images)-1].RepositoryName + ":" + m.Images[len(m.Images)-1].ImageTag
 				}
@@ -157,8 +171,10 @@ func elsewhere(pattern string) bool {
 func matchStatus(m *ecrintypes.PreviewEntitlementResponse, repositories []string) status {
 	text := many(int64(m.Tags), "tag", "tags")
 	switch {
+	case m.More && m.Tags == 0:
+		return status{"skip", "off", "none among the first"}
 	case m.More:
-		return status{"ok", "ok", "over " + text}
+		return status{"ok", "ok", text + " or more"}
 	case m.Tags > 0:
 		return status{"ok", "ok", text}
 	case slices.ContainsFunc(repositories, elsewhere):

@@ -95,6 +95,7 @@ var (
 	rulePinReason              = &awswire.StringRule{Max: 256}
 	rulePolicyHash             = &awswire.StringRule{Pattern: awswire.NewPattern(`none|[0-9a-f]{64}`)}
 	rulePolicyPrincipal        = &awswire.StringRule{Min: 1, Max: 2048}
+	rulePreviewEffort          = awswire.IntRule{Min: 1, Max: 100000}
 	ruleProtection             = &awswire.StringRule{Enum: []string{"NONE", "REPOSITORY", "REPOSITORY_AND_IMAGES"}}
 	ruleQuotaLimit             = awswire.IntRule{Min: 0, Max: 9223372036854775807}
 	ruleQuotaPrefix            = &awswire.StringRule{Min: 1, Max: 256}

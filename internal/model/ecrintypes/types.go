@@ -1863,12 +1863,14 @@ type PreviewEntitlementRequest struct {
 	AccountId       string   `json:"accountId,omitzero"`
 	ApplicationSlug string   `json:"applicationSlug"` // required, 1 to 63 characters
 }
+	MaxEffort       *int32   `json:"maxEffort,omitzero"` // 1 to 100000
 
 // PreviewEntitlementResponse is the answer of PreviewEntitlement.
 type PreviewEntitlementResponse struct {
 	Tags         int32           `json:"tags"`         // required
 	More         bool            `json:"more"`         // required
 	Repositories int32           `json:"repositories"` // required
+	Effort       int32           `json:"effort"`       // required
 	Images       []EntitledImage `json:"images"`       // required
 	Text         string          `json:"text"`         // required
 }

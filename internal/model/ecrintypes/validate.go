@@ -1464,6 +1464,9 @@ func (v *PreviewEntitlementRequest) check(c *awswire.Checker, at string) {
 		}
 	}
 	c.Optional(at+"releasedBefore", v.ReleasedBefore, ruleVendorWord)
+	if v.MaxEffort != nil {
+		c.Int(at+"maxEffort", int64(*v.MaxEffort), rulePreviewEffort)
+	}
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }

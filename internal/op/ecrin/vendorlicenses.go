@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/entitlement"
@@ -147,7 +148,8 @@ const maxPreviewed = 20
 
 // PreviewEntitlement returns how many tags in the region of the request an entitlement lets a customer pull now, and the first of them: an
 // entitlement that is there, by its id, or one with the members of the request. It says nothing about images of other registries. Channels
-// are named by their ids or slugs. At most 20,000 tags of 2,000 repositories are looked at; more is true if there are others.
+// are named by their ids or slugs. At most 20,000 tags of 2,000 repositories are looked at; more is true if there are others. maxEffort
+// ends it earlier: each tag and each name of a repository costs one, and a repository that is reached ten more.
 //
 // Errors: fault.ObjectNotFound (the entitlement, a channel), fault.InvalidParameter.
 func (s *Service) PreviewEntitlement(ctx context.Context, _ identity.Caller, at Licensee, in *ecrintypes.PreviewEntitlementRequest) (
@@ -164,12 +166,17 @@ func (s *Service) PreviewEntitlement(ctx context.Context, _ identity.Caller, at 
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.vendor.Matching(ctx, at.Application, at.Customer.ExpiresAt, g, at.Region, maxPreviewed)
+	look := vendor.Look{Show: maxPreviewed}
+	if in.MaxEffort != nil {
+		look.MaxEffort = int(*in.MaxEffort)
+	}
+	m, err := s.vendor.Matching(ctx, at.Application, at.Customer.ExpiresAt, g, at.Region, look)
 	if err != nil {
 		return nil, err
 	}
 	out := &ecrintypes.PreviewEntitlementResponse{Tags: int32(m.Tags), More: m.More, Repositories: int32(m.Repositories),
-		Text: g.Rule.String(), Images: []ecrintypes.EntitledImage{}}
+		Effort: int32(m.Effort),
+		Text:   g.Rule.String(), Images: []ecrintypes.EntitledImage{}}
 	for _, i := range m.Images {
 		out.Images = append(out.Images, ecrintypes.EntitledImage{RepositoryName: i.Repository, ImageTag: i.Tag, ImageDigest: i.Digest,
 			ImagePushedAt: awswire.Time{Time: i.PushedAt}})

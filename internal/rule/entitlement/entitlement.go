@@ -210,3 +210,19 @@ func (r Rule) String() string {
 func (r Rule) Reaches(repository string) bool {
 	return slices.ContainsFunc(r.Repositories, func(pattern string) bool { return name.Matches(pattern, repository) })
 }
+
+// Prefixes returns what the names of the repositories that the rule reaches begin with: sorted, and none of them begins with another one.
+func (r Rule) Prefixes() (all []string) {
+	for _, p := range r.Repositories {
+		literal, _, _ := strings.Cut(p, "*")
+		all = append(all, literal)
+	}
+	slices.Sort(all)
+	kept := all[:0]
+	for _, p := range all {
+		if len(kept) == 0 || !strings.HasPrefix(p, kept[len(kept)-1]) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}

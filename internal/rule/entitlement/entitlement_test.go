@@ -2,6 +2,7 @@ package entitlement_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,4 +135,19 @@ func FuzzPolicy(f *testing.F) {
 			t.Errorf("%q, %q was accepted", repo, tag)
 		}
 	})
+}
+
+func TestPrefixes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ patterns, want []string }{
+		{[]string{"a"}, []string{"a"}},
+		{[]string{"shop/*", "demo/app", "shop/api"}, []string{"demo/app", "shop/"}},
+		{[]string{"b", "*x", "a/*"}, []string{""}},
+		{[]string{"a*", "a", "b*c", "ab"}, []string{"a", "b"}},
+	} {
+		rule := entitlement.Rule{Repositories: slices.Clone(tt.patterns)}
+		if got := rule.Prefixes(); !slices.Equal(got, tt.want) || !slices.Equal(rule.Repositories, tt.patterns) {
+			t.Errorf("%q: got %q, want %q", tt.patterns, got, tt.want)
+		}
+	}
 }
