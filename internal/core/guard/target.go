@@ -16,6 +16,7 @@ type Request struct {
 	Region name.Region
 	Host   endpoint.Host // host of the request, for addresses in answers
 	From   Origin
+	If     Precondition // what the operation replaces; only operations whose row says so have one
 }
 
 // Own returns the registry of the caller's account in the region of the request.

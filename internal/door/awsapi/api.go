@@ -213,7 +213,11 @@ func (a *API) serve(x *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.do(x, guard.Request{By: caller, Region: region, Host: host, From: x.ev.From}, in)
+	seen, err := guard.ParsePrecondition(strings.Join(r.Header.Values("If-Match"), ", "))
+	if err != nil {
+		return nil, err
+	}
+	return a.do(x, guard.Request{By: caller, Region: region, Host: host, From: x.ev.From, If: seen}, in)
 }
 
 // misdirected returns the refusal of a signature for a service or region that is not that of the host.

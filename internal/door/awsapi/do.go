@@ -32,7 +32,8 @@ type Call struct {
 //
 // It returns a value of the output type of the operation.
 //
-// Errors: fault.UnknownOperation, fault.UnsupportedOperation, *awswire.Violation, those of guard.Guard.Decide and
+// Errors: fault.UnknownOperation, fault.UnsupportedOperation, fault.InvalidParameter (a precondition of an operation without one),
+// fault.PreconditionFailed, *awswire.Violation, those of guard.Guard.Decide and
 // guard.Guard.Settled, and those of the operation.
 func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	s := serviceNamed(c.Service)
@@ -42,6 +43,9 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	op := s.operations[c.Operation]
 	if op.resolve == nil {
 		return nil, op.unsupported()
+	}
+	if c.Request.If.Given() && !op.matches {
+		return nil, fault.InvalidParameter.New("%s replaces nothing that If-Match could name", op.wire.Name)
 	}
 	if err := s.validate(c.Input); err != nil {
 		return nil, err

@@ -68,6 +68,7 @@ var jsonErrors = map[fault.Code]form{
 	fault.BackfillInProgress:      {http.StatusBadRequest, "ReplicationBackfillInProgressException"},
 	fault.BackfillEnded:           {http.StatusBadRequest, "ReplicationBackfillInvalidStatusException"},
 	fault.TargetChanged:           {http.StatusBadRequest, "ServerException"},
+	fault.PreconditionFailed:      {http.StatusPreconditionFailed, "PreconditionFailedException"}, // RFC 9110
 }
 
 // jsonForm returns the wire form of a code in the JSON protocol, regardless of the operation.
@@ -91,6 +92,8 @@ func jsonClassForm(c fault.Code) form {
 func common(c fault.Code) bool {
 	switch c {
 	case fault.MalformedRequest, fault.QuotaExceeded, fault.StorageQuotaExceeded: // ecrin's own quotas, of operations that have none in AWS
+		return true
+	case fault.PreconditionFailed: // of a request with If-Match, which is ecrin's own
 		return true
 	case fault.IDPCommunication, fault.UnmodifiableEntity: // the operations of STS and IAM declare them
 		return false
@@ -166,6 +169,7 @@ var queryErrors = map[fault.Code]form{
 	fault.IDPCommunication:            {http.StatusBadRequest, "IDPCommunicationError"},
 	fault.IDPRejectedClaim:            {http.StatusForbidden, "IDPRejectedClaim"},
 	fault.InvalidAuthorizationMessage: {http.StatusBadRequest, "InvalidAuthorizationMessageException"},
+	fault.PreconditionFailed:          {http.StatusPreconditionFailed, "PreconditionFailed"}, // RFC 9110
 }
 
 // queryForm returns the wire form of a code in the query protocol.

@@ -23,6 +23,7 @@ type operation struct {
 	reserved guard.Reserved // to whom the action is reserved, independent of policies
 	unsigned bool           // the input authenticates the caller; a signature is ignored
 	long     bool           // reads thousands of rows, and so waits for its turn
+	matches  bool           // replaces something, which a precondition of the request can name
 	resolve  resolver
 	quiet    func(by identity.Caller, in awswire.Input) bool // reports whether a call has no audit line; nil for never
 }
@@ -87,15 +88,15 @@ var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations,
 	ecrOp("SetRepositoryPolicy", "ecr:SetRepositoryPolicy", ecr.OnPolicyOf, (*ecr.Service).SetRepositoryPolicy),
 	ecrOp("GetRepositoryPolicy", "ecr:GetRepositoryPolicy", ecr.OnRepository, (*ecr.Service).GetRepositoryPolicy),
 	ecrOp("DeleteRepositoryPolicy", "ecr:DeleteRepositoryPolicy", ecr.OnRepository, (*ecr.Service).DeleteRepositoryPolicy),
-	ecrOp("PutLifecyclePolicy", "ecr:PutLifecyclePolicy", ecr.OnRepository, (*ecr.Service).PutLifecyclePolicy),
+	matching(ecrOp("PutLifecyclePolicy", "ecr:PutLifecyclePolicy", ecr.OnRepository, (*ecr.Service).PutLifecyclePolicy)),
 	ecrOp("GetLifecyclePolicy", "ecr:GetLifecyclePolicy", ecr.OnRepository, (*ecr.Service).GetLifecyclePolicy),
-	ecrOp("DeleteLifecyclePolicy", "ecr:DeleteLifecyclePolicy", ecr.OnRepository, (*ecr.Service).DeleteLifecyclePolicy),
+	matching(ecrOp("DeleteLifecyclePolicy", "ecr:DeleteLifecyclePolicy", ecr.OnRepository, (*ecr.Service).DeleteLifecyclePolicy)),
 	ecrOp("StartLifecyclePolicyPreview", "ecr:StartLifecyclePolicyPreview", ecr.OnRepository,
 		(*ecr.Service).StartLifecyclePolicyPreview),
 	ecrOp("GetLifecyclePolicyPreview", "ecr:GetLifecyclePolicyPreview", ecr.OnRepository, (*ecr.Service).GetLifecyclePolicyPreview),
-	ecrOp("PutRegistryPolicy", "ecr:PutRegistryPolicy", ecr.OnRegistry, (*ecr.Service).PutRegistryPolicy),
+	matching(ecrOp("PutRegistryPolicy", "ecr:PutRegistryPolicy", ecr.OnRegistry, (*ecr.Service).PutRegistryPolicy)),
 	ecrOp("GetRegistryPolicy", "ecr:GetRegistryPolicy", ecr.OnRegistry, (*ecr.Service).GetRegistryPolicy),
-	ecrOp("DeleteRegistryPolicy", "ecr:DeleteRegistryPolicy", ecr.OnRegistry, (*ecr.Service).DeleteRegistryPolicy),
+	matching(ecrOp("DeleteRegistryPolicy", "ecr:DeleteRegistryPolicy", ecr.OnRegistry, (*ecr.Service).DeleteRegistryPolicy)),
 	ecrOp("TagResource", "ecr:TagResource", ecr.OnResource, (*ecr.Service).TagResource),
 	ecrOp("UntagResource", "ecr:UntagResource", ecr.OnResource, (*ecr.Service).UntagResource),
 	ecrOp("ListTagsForResource", "ecr:ListTagsForResource", ecr.OnResource, (*ecr.Service).ListTagsForResource),
@@ -125,8 +126,8 @@ var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations,
 		(*ecr.Service).DeregisterPullTimeUpdateExclusion),
 	ecrOp("ListPullTimeUpdateExclusions", "ecr:ListPullTimeUpdateExclusions", ecr.OnRegistry, (*ecr.Service).ListPullTimeUpdateExclusions),
 	ecrOp("DescribeRegistry", "ecr:DescribeRegistry", ecr.OnRegistry, (*ecr.Service).DescribeRegistry),
-	ecrOp("PutReplicationConfiguration", "ecr:PutReplicationConfiguration", ecr.OnReplicationRules,
-		(*ecr.Service).PutReplicationConfiguration),
+	matching(ecrOp("PutReplicationConfiguration", "ecr:PutReplicationConfiguration", ecr.OnReplicationRules,
+		(*ecr.Service).PutReplicationConfiguration)),
 	ecrOp("DescribeImageReplicationStatus", "ecr:DescribeImageReplicationStatus", ecr.OnReplicated,
 		(*ecr.Service).DescribeImageReplicationStatus),
 	ecrOp("StartReplicationBackfill", "ecr:StartReplicationBackfill", ecr.OnBackfills, (*ecr.Service).StartReplicationBackfill),
@@ -259,18 +260,18 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 		(*ecrin.Service).ListWebhookDeliveries),
 	ecrinOp("RedeliverWebhook", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.RedeliverWebhookRequest], (*ecrin.Service).RedeliverWebhook),
 	ecrinOp("ListEvents", guard.ForPolicies, ecrin.OnEvents, (*ecrin.Service).ListEvents),
-	ecrinOp("PutCloudIntegration", guard.ForPolicies, ecrin.OnNewCloud, (*ecrin.Service).PutCloudIntegration),
+	matching(ecrinOp("PutCloudIntegration", guard.ForPolicies, ecrin.OnNewCloud, (*ecrin.Service).PutCloudIntegration)),
 	ecrinOp("DescribeCloudIntegrations", guard.ForPolicies, ecrin.OnCloud[*ecrintypes.DescribeCloudIntegrationsRequest],
 		(*ecrin.Service).DescribeCloudIntegrations),
 	ecrinOp("DeleteCloudIntegration", guard.ForPolicies, ecrin.OnCloud[*ecrintypes.CloudIntegrationRequest],
 		(*ecrin.Service).DeleteCloudIntegration),
-	ecrinOp("PutRuntime", guard.ForPolicies, ecrin.OnNewRuntime, (*ecrin.Service).PutRuntime),
+	matching(ecrinOp("PutRuntime", guard.ForPolicies, ecrin.OnNewRuntime, (*ecrin.Service).PutRuntime)),
 	ecrinOp("DescribeRuntimes", guard.ForPolicies, ecrin.OnRuntime[*ecrintypes.DescribeRuntimesRequest], (*ecrin.Service).DescribeRuntimes),
 	ecrinOp("DeleteRuntime", guard.ForPolicies, ecrin.OnRuntime[*ecrintypes.RuntimeRequest], (*ecrin.Service).DeleteRuntime),
-	ecrinOp("PutCluster", guard.ForPolicies, ecrin.OnNewCluster, (*ecrin.Service).PutCluster),
+	matching(ecrinOp("PutCluster", guard.ForPolicies, ecrin.OnNewCluster, (*ecrin.Service).PutCluster)),
 	ecrinOp("DescribeClusters", guard.ForPolicies, ecrin.OnCluster[*ecrintypes.DescribeClustersRequest], (*ecrin.Service).DescribeClusters),
 	ecrinOp("DeleteCluster", guard.ForPolicies, ecrin.OnCluster[*ecrintypes.ClusterRequest], (*ecrin.Service).DeleteCluster),
-	ecrinOp("PutRancherEnvironment", guard.ForPolicies, ecrin.OnNewRancher, (*ecrin.Service).PutRancherEnvironment),
+	matching(ecrinOp("PutRancherEnvironment", guard.ForPolicies, ecrin.OnNewRancher, (*ecrin.Service).PutRancherEnvironment)),
 	ecrinOp("DescribeRancherEnvironments", guard.ForPolicies, ecrin.OnRancher[*ecrintypes.DescribeRancherEnvironmentsRequest],
 		(*ecrin.Service).DescribeRancherEnvironments),
 	ecrinOp("DeleteRancherEnvironment", guard.ForPolicies, ecrin.OnRancher[*ecrintypes.RancherEnvironmentRequest],
@@ -306,7 +307,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	reportOp("ReportDeployments", report.OnDeployments, (*report.Service).ReportDeployments),
 	long(reportOp("ListDeployments", report.OnRunning, (*report.Service).ListDeployments)),
 	ecrinOp("CreateIntegration", guard.ForPolicies, ecrin.OnNewIntegration, (*ecrin.Service).CreateIntegration),
-	ecrinOp("UpdateIntegration", guard.ForPolicies, ecrin.OnChangedIntegration, (*ecrin.Service).UpdateIntegration),
+	matching(ecrinOp("UpdateIntegration", guard.ForPolicies, ecrin.OnChangedIntegration, (*ecrin.Service).UpdateIntegration)),
 	ecrinOp("DescribeIntegrations", guard.ForPolicies, ecrin.OnIntegrations, (*ecrin.Service).DescribeIntegrations),
 	ecrinOp("DeleteIntegration", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.IntegrationRequest], (*ecrin.Service).DeleteIntegration),
 	ecrinOp("GetIntegrationToken", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.IntegrationRequest],
@@ -384,6 +385,12 @@ func long(r row) row {
 func own(r row) row {
 	r.op.action = ""
 	return r
+// matching returns the row as that of an operation that honours guard.Request.If.
+func matching(r row) row {
+	r.op.matches = true
+	return r
+}
+
 }
 
 // quiet returns the row with the condition under which a call has no audit line.

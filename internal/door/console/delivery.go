@@ -3,7 +3,6 @@ package console
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
@@ -107,9 +106,6 @@ var errNothing = fault.InvalidParameter.New("the form does not say what to do")
 
 // errChanged is the error of a form whose page shows what has been changed since.
 var errChanged = fault.TargetChanged.New("another request has changed this since the page was opened: look at it, and save again")
-
-// seen returns the time of the last change of what a form shows.
-func seen(changed time.Time) string { return changed.UTC().Format(time.RFC3339Nano) }
 
 // linesOf returns the lines of a text; none for "".
 func linesOf(text string) []string {

@@ -46,11 +46,12 @@ func TestClusters(t *testing.T) {
 	page = v.page(at)
 	has(t, page, "west/staging", "111122223333", "eu-west-2")
 	clean(t, "the list", page)
-	if g := v.post(at, "name", "west/staging", "region", "eu-west-1", "principal", "111122223333"); g.status != http.StatusBadRequest ||
+	if g := v.post(at, "name", "west/staging", "region", "eu-west-1", "principal", "111122223333"); g.status != http.StatusConflict ||
 		!strings.Contains(g.body, "there is a cluster of this name already") {
 		t.Errorf("adding it again: got %d", g.status)
 	}
-	if g := v.post(at+"/west/staging", "do", "save", "region", "eu-west-3", "principal", "111122223333"); g.status != http.StatusSeeOther {
+	if g := v.post(at+"/west/staging", "do", "save", "seen", v.hidden(at+"/west/staging", "seen"), "region", "eu-west-3", "principal",
+		"111122223333"); g.status != http.StatusSeeOther {
 		t.Errorf("saving: got %d\n%s", g.status, g.body)
 	}
 	has(t, v.page(at+"/west/staging"), "eu-west-3", "arn:aws:iam::111122223333:root", "AllowReleasePull", "ecr:GetAuthorizationToken")

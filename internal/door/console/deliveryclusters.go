@@ -7,7 +7,6 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
-	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // clusterRow is a cluster of the list.
@@ -113,14 +112,7 @@ func (x *request) showAddCluster(status int, wrong *trouble) error {
 // addCluster stores a cluster that the account does not have.
 func (x *request) addCluster() error {
 	in := x.sentCluster(x.value("name"))
-	_, err := do[ecrintypes.DescribeClustersResponse](x, "ecrin", "DescribeClusters",
-		&ecrintypes.DescribeClustersRequest{AccountId: x.account.String(), ClusterName: in.ClusterName})
-	if err == nil {
-		err = fault.InvalidParameter.New("there is a cluster of this name already: open it to change it")
-	} else if x.status(err) == http.StatusNotFound {
-		err = act(x, "ecrin", "PutCluster", in)
-	}
-	if err != nil {
+	if err := x.fresh("a cluster", add(x, "ecrin", "PutCluster", in)); err != nil {
 		return x.showAddCluster(x.status(err), x.troubleOf(err))
 	}
 	return x.done(x.clusterPath(in.ClusterName), "The cluster was added.")
@@ -135,6 +127,7 @@ func (x *request) sentCluster(name string) *ecrintypes.PutClusterRequest {
 type clusterView struct {
 	clusterRow
 	Issuer, By string
+	Revision   string   // for the form
 	Policy     string   // that lets it pull
 	Lines      []string // of the policy
 	Wrong      *trouble
@@ -160,7 +153,7 @@ func (x *request) showCluster(status int, wrong *trouble) error {
 	if err != nil {
 		return err
 	}
-	v := clusterView{clusterRow: x.clusterRow(c), Issuer: c.Issuer, By: c.CreatedBy, Wrong: wrong}
+	v := clusterView{clusterRow: x.clusterRow(c), Issuer: c.Issuer, By: c.CreatedBy, Revision: c.Revision, Wrong: wrong}
 	v.Policy = pullPolicy(c.Principal)
 	v.Lines = linesOf(v.Policy)
 	rights, err := x.mayOn("cluster/"+c.ClusterName, "ecrin:PutCluster", "ecrin:DeleteCluster")
@@ -198,7 +191,7 @@ func (x *request) onCluster() error {
 		if c, err = x.cluster(); err == nil {
 			in := x.sentCluster(name)
 			in.Issuer, in.State = c.Issuer, c.State
-			err = act(x, "ecrin", "PutCluster", in)
+			err = replace(x, x.form.Get("seen"), "ecrin", "PutCluster", in)
 		}
 	case "remove":
 		if err = act(x, "ecrin", "DeleteCluster",

@@ -229,7 +229,7 @@ func TestRancherPages(t *testing.T) {
 	if g := v.post(at, "name", "staging", "hosts", "node1\r\nnode2\r\n"); g.status != http.StatusSeeOther || g.location != at+"/staging" {
 		t.Fatalf("adding: got %d\n%s", g.status, g.body)
 	}
-	if g := v.post(at, "name", "staging"); g.status != http.StatusBadRequest {
+	if g := v.post(at, "name", "staging"); g.status != http.StatusConflict {
 		t.Errorf("adding it again, which would take its hosts away: got %d", g.status)
 	}
 	one := at + "/staging"
@@ -255,7 +255,7 @@ func TestRancherPages(t *testing.T) {
 	if g := v.post(one, "do", "remove-registry", "id", id); g.status != http.StatusSeeOther {
 		t.Errorf("removing the registry: got %d\n%s", g.status, g.body)
 	}
-	if g := v.post(one, "do", "save", "hosts", "node3"); g.status != http.StatusSeeOther {
+	if g := v.post(one, "do", "save", "seen", v.hidden(one, "seen"), "hosts", "node3"); g.status != http.StatusSeeOther {
 		t.Errorf("saving: got %d\n%s", g.status, g.body)
 	}
 	has(t, v.page(one), "1 host", "node3")

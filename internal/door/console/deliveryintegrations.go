@@ -16,13 +16,11 @@ type integrationRow struct {
 	Credential string
 	SetAt      time.Time // of the credential; zero for none, and if it is not known
 	Changed    time.Time
+	Revision   string // for the form
 	Tested     time.Time
 	Error      string
 	Sync       string // status in the repository of configurations
 }
-
-// Seen is the time of the last change, for the form.
-func (r integrationRow) Seen() string { return seen(r.Changed) }
 
 // integrationsView is the list of integrations, and of what can be set up.
 type integrationsView struct {
@@ -88,7 +86,7 @@ func (x *request) cloudPathOf(name string) string {
 
 func (x *request) integrationRow(i ecrintypes.Integration) integrationRow {
 	r := integrationRow{Name: i.IntegrationName, To: x.integrationPath(i.IntegrationName), Into: i.RegistryHost, Scope: i.Runtimes,
-		SetAt: timeOf(i.CredentialsSetAt), Changed: i.UpdatedAt.Time, Tested: timeOf(i.LastTestedAt), Error: i.LastError,
+		SetAt: timeOf(i.CredentialsSetAt), Changed: i.UpdatedAt.Time, Revision: i.Revision, Tested: timeOf(i.LastTestedAt), Error: i.LastError,
 		Sync: strings.ToLower(strings.ReplaceAll(string(i.SyncStatus), "_", " "))}
 	if i.Url != "" {
 		r.Into = i.Url
@@ -155,7 +153,7 @@ func roleOf(arn string) string {
 
 func (x *request) cloudRow(c ecrintypes.CloudIntegration) integrationRow {
 	r := integrationRow{Name: c.CloudName, To: x.cloudPathOf(c.CloudName), Kind: "AWS, cloud integration", Into: c.RoleArn,
-		Credential: "key " + masked(c.AwsAccessKeyId), SetAt: timeOf(c.CredentialsSetAt), Changed: c.UpdatedAt.Time,
+		Credential: "key " + masked(c.AwsAccessKeyId), SetAt: timeOf(c.CredentialsSetAt), Changed: c.UpdatedAt.Time, Revision: c.Revision,
 		Tested: timeOf(c.LastTestedAt), Error: c.LastError}
 	if r.Into == "" {
 		r.Into = "the owner of the key"
@@ -286,7 +284,7 @@ func (x *request) changeIntegration() error {
 	if err != nil {
 		return err
 	}
-	if x.form.Get("seen") != seen(i.UpdatedAt.Time) {
+	if x.form.Get("seen") != i.Revision { // what has changed in the form is found by comparing it with this one
 		return errChanged
 	}
 	in := &ecrintypes.UpdateIntegrationRequest{AccountId: x.account.String(), IntegrationName: i.IntegrationName}
@@ -337,7 +335,7 @@ func (x *request) changeIntegration() error {
 	case len(i.Runtimes) > 0:
 		in.Remove = append(in.Remove, ecrintypes.IntegrationPartRUNTIMES)
 	}
-	return act(x, "ecrin", "UpdateIntegration", in)
+	return replace(x, i.Revision, "ecrin", "UpdateIntegration", in)
 }
 
 // cloudView is a cloud integration.
@@ -403,14 +401,7 @@ func (x *request) onCloud() error {
 			return x.showCloud(http.StatusOK, v)
 		}
 	case "save":
-		var c ecrintypes.CloudIntegration
-		if c, err = x.cloud(); err == nil && x.form.Get("seen") != seen(c.UpdatedAt.Time) {
-			err = errChanged
-		}
-		if err == nil {
-			err = act(x, "ecrin", "PutCloudIntegration", x.sentCloud(name))
-		}
-		if err == nil {
+		if err = replace(x, x.form.Get("seen"), "ecrin", "PutCloudIntegration", x.sentCloud(name)); err == nil {
 			return x.done(x.cloudPathOf(name), "The cloud integration was saved. The next request uses it.")
 		}
 	case "remove":

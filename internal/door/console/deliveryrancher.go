@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
-	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // rancherRow is an environment of Rancher.
@@ -64,8 +63,8 @@ func (x *request) showRancher(status int, wrong *trouble) error {
 	return x.render(status, "rancher", &view{Title: "Rancher registries", Section: "rancher", Crumbs: x.settingsCrumbs(), Main: v})
 }
 
-// hostsOf returns the hosts of a form, one a line.
-func hostsOf(text string) (all []string) {
+// filledLines returns the lines of a form that are not empty, without blanks around them.
+func filledLines(text string) (all []string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
 			all = append(all, line)
@@ -77,14 +76,9 @@ func hostsOf(text string) (all []string) {
 // onRancher adds an environment that the account does not have.
 func (x *request) onRancher() error {
 	name := x.value("name")
-	_, err := x.environment(name)
-	if err == nil {
-		err = fault.InvalidParameter.New("there is an environment of this name already")
-	} else if x.status(err) == http.StatusNotFound {
-		err = act(x, "ecrin", "PutRancherEnvironment", &ecrintypes.PutRancherEnvironmentRequest{AccountId: x.account.String(),
-			EnvironmentName: name, Hosts: hostsOf(x.form.Get("hosts"))})
-	}
-	if err != nil {
+	if err := x.fresh("an environment", add(x, "ecrin", "PutRancherEnvironment",
+		&ecrintypes.PutRancherEnvironmentRequest{AccountId: x.account.String(), EnvironmentName: name,
+			Hosts: filledLines(x.form.Get("hosts"))})); err != nil {
 		return x.showRancher(x.status(err), x.troubleOf(err))
 	}
 	return x.done(x.rancherPath(name), "The environment was added.")
@@ -111,6 +105,7 @@ type rancherRegistry struct {
 // environmentView is an environment of Rancher.
 type environmentView struct {
 	Name, To   string
+	Revision   string // for the form of its hosts
 	Hosts      []string
 	Registries []rancherRegistry
 	Wrong      *trouble
@@ -141,7 +136,7 @@ func (x *request) showEnvironment(status int, page string, v environmentView) er
 	if err != nil {
 		return err
 	}
-	v.Name, v.To, v.Hosts = e.EnvironmentName, x.rancherPath(e.EnvironmentName), e.Hosts
+	v.Name, v.To, v.Hosts, v.Revision = e.EnvironmentName, x.rancherPath(e.EnvironmentName), e.Hosts, e.Revision
 	for _, r := range e.Registries {
 		one := rancherRegistry{ID: r.RancherRegistryId, Address: r.ServerAddress, User: r.PublicValue, Email: r.Email, Credential: r.CredentialId,
 			Set: timeOf(r.CredentialUpdatedAt), Temporary: r.PublicValue == "AWS"}
@@ -193,8 +188,8 @@ func (x *request) onEnvironment() error {
 		page, said = "addrancherregistry", "The registry was added. Its hosts pull with it from now on."
 		err = x.addRancherRegistry(name)
 	case "save":
-		err = act(x, "ecrin", "PutRancherEnvironment", &ecrintypes.PutRancherEnvironmentRequest{AccountId: account, EnvironmentName: name,
-			Hosts: hostsOf(x.form.Get("hosts"))})
+		err = replace(x, x.form.Get("seen"), "ecrin", "PutRancherEnvironment", &ecrintypes.PutRancherEnvironmentRequest{AccountId: account,
+			EnvironmentName: name, Hosts: filledLines(x.form.Get("hosts"))})
 	case "remove-registry":
 		said = "The registry and its credential were removed."
 		err = act(x, "ecrin", "DeleteRancherRegistry", &ecrintypes.RancherRegistryRequest{AccountId: account, EnvironmentName: name,

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -244,15 +245,15 @@ func (x *request) setUp() error {
 
 // createCloud stores a cloud integration that the account does not have.
 func (x *request) createCloud(name string) error {
-	_, err := do[ecrintypes.DescribeCloudIntegrationsResponse](x, "ecrin", "DescribeCloudIntegrations",
-		&ecrintypes.DescribeCloudIntegrationsRequest{AccountId: x.account.String(), CloudName: name})
-	switch {
-	case err == nil:
-		return fault.InvalidParameter.New("there is a cloud integration of this name already: open it to change it")
-	case x.status(err) != http.StatusNotFound:
-		return err
+	return x.fresh("a cloud integration", add(x, "ecrin", "PutCloudIntegration", x.sentCloud(name)))
+}
+
+// fresh names in the error what exists already.
+func (x *request) fresh(what string, err error) error {
+	if errors.Is(err, fault.PreconditionFailed) || errors.Is(err, fault.ObjectAlreadyExists) {
+		return fault.ObjectAlreadyExists.New("there is %s of this name already: open it to change it", what)
 	}
-	return act(x, "ecrin", "PutCloudIntegration", x.sentCloud(name))
+	return err
 }
 
 func (x *request) createIntegration(k setupKind, name string) (err error) {

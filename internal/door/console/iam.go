@@ -33,13 +33,16 @@ func ofAccount(serve func(*request) error) func(*request) error {
 	}
 }
 
-// plainDocument returns a policy of an answer of IAM, which is percent-encoded, in lines.
-func plainDocument(text string) string {
+// decoded returns a policy of an answer of IAM, which is percent-encoded, as it is stored.
+func decoded(text string) string {
 	if plain, err := url.PathUnescape(text); err == nil {
-		text = plain
+		return plain
 	}
-	return indented(text)
+	return text
 }
+
+// plainDocument returns a policy of an answer of IAM in lines.
+func plainDocument(text string) string { return indented(decoded(text)) }
 
 // nameOf returns the name at the end of an ARN, after its path.
 func nameOf(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -100,10 +101,15 @@ func (x *request) changed(v *documentView, saved, text string) bool {
 	if formText(x.form.Get("seen")) == saved {
 		return false
 	}
-	v.Change = diff(saved, indented(text))
+	x.conflict(v, saved, text)
+	return true
+}
+
+// conflict shows that a policy is another one than the form was made from, and the change against the one in force.
+func (x *request) conflict(v *documentView, saved, text string) {
+	v.Saved, v.Change = saved, diff(saved, indented(text))
 	v.Wrong = &trouble{What: "The policy has changed since you opened it", Code: "Conflict", Request: x.ev.RequestID, Nothing: true,
 		Text: "another request has set it: look at the change against the policy of now, and save again"}
-	return true
 }
 
 // inlinePage shows a policy that is part of a user, group or role, or the form for a new one.
@@ -120,8 +126,8 @@ func (x *request) inlinePage() error {
 	if v.Denied, err = x.part(err); err != nil {
 		return err
 	}
-	v.Saved = text
-	return x.showInline(http.StatusOK, h, v, text)
+	v.Saved = indented(text)
+	return x.showInline(http.StatusOK, h, v, v.Saved)
 }
 
 func (x *request) showInline(status int, h holder, v documentView, text string) (err error) {
@@ -153,10 +159,9 @@ func (x *request) onInline() error {
 	}
 	text, policyName := formText(x.form.Get("text")), x.at["policy"]
 	v := documentView{New: policyName == "", Name: strings.TrimSpace(x.form.Get("name"))}
-	saved := ""
+	saved, seen := "", guard.NoneSeen
 	if !v.New {
-		saved, err = h.get(x, policyName)
-		if _, err = x.part(err); err != nil && !errors.Is(err, fault.NoSuchEntity) {
+		if saved, seen, err = x.savedInline(h, policyName); err != nil {
 			return err
 		}
 	} else {
@@ -178,20 +183,37 @@ func (x *request) onInline() error {
 		if !v.New && x.changed(&v, saved, text) {
 			return x.showInline(http.StatusConflict, h, v, text)
 		}
-		if v.New {
-			if _, err := h.get(x, policyName); err == nil {
-				err := fault.EntityAlreadyExists.New("the %s has an inline policy with this name", h.word())
-				v.Wrong = x.troubleOf(err)
-				return x.showInline(http.StatusConflict, h, v, text)
-			}
+		err := h.put(x, seen, policyName, text)
+		if errors.Is(err, errChanged) && v.New {
+			err = fault.EntityAlreadyExists.New("the %s has an inline policy with this name", h.word())
 		}
-		if err := h.put(x, policyName, text); err != nil {
+		if errors.Is(err, errChanged) { // after it was read above
+			if saved, _, err = x.savedInline(h, policyName); err != nil {
+				return err
+			}
+			x.conflict(&v, saved, text)
+			return x.showInline(http.StatusConflict, h, v, text)
+		}
+		if err != nil {
 			v.Wrong = x.troubleOf(err)
 			return x.showInline(x.status(err), h, v, text)
 		}
 		return x.done(h.path(x), "The inline policy "+shown(policyName)+" was saved.")
 	}
 	return errNoAction
+}
+
+// savedInline returns an inline policy in lines, and its tag: guard.NoneSeen for none, unseen if the person may not see it.
+func (x *request) savedInline(h holder, policyName string) (saved, seen string, err error) {
+	text, err := h.get(x, policyName)
+	switch {
+	case err == nil:
+		return indented(text), policy.Hash(text), nil
+	case errors.Is(err, fault.NoSuchEntity):
+		return "", guard.NoneSeen, nil
+	}
+	_, err = x.part(err)
+	return "", unseen, err
 }
 
 var errNoAction = fault.InvalidParameter.New("the form does not say what to do")
@@ -243,7 +265,15 @@ func (x *request) onTrust() error {
 		if x.changed(&v, saved, text) {
 			return x.showTrust(http.StatusConflict, r, v, text)
 		}
-		err := act(x, "iam", "UpdateAssumeRolePolicy", &iamtypes.UpdateAssumeRolePolicyRequest{RoleName: r.RoleName, PolicyDocument: text})
+		err := replace(x, policy.Hash(decoded(r.AssumeRolePolicyDocument)), "iam", "UpdateAssumeRolePolicy",
+			&iamtypes.UpdateAssumeRolePolicyRequest{RoleName: r.RoleName, PolicyDocument: text})
+		if errors.Is(err, errChanged) { // after it was read above
+			if r, err = x.role(); err != nil {
+				return err
+			}
+			x.conflict(&v, plainDocument(r.AssumeRolePolicyDocument), text)
+			return x.showTrust(http.StatusConflict, r, v, text)
+		}
 		if err != nil {
 			v.Wrong = x.troubleOf(err)
 			return x.showTrust(x.status(err), r, v, text)

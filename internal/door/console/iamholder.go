@@ -111,7 +111,7 @@ func (h holder) inline(x *request) (all []string, more bool, err error) {
 	return all, marker != "", err
 }
 
-// get returns an inline policy in lines.
+// get returns an inline policy as it is stored.
 func (h holder) get(x *request, policyName string) (string, error) {
 	switch h.kind {
 	case "users":
@@ -120,31 +120,35 @@ func (h holder) get(x *request, policyName string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return plainDocument(out.PolicyDocument), nil
+		return decoded(out.PolicyDocument), nil
 	case "groups":
 		out, err := do[iamtypes.GetGroupPolicyResponse](x, "iam", "GetGroupPolicy", &iamtypes.GetGroupPolicyRequest{GroupName: h.name,
 			PolicyName: policyName})
 		if err != nil {
 			return "", err
 		}
-		return plainDocument(out.PolicyDocument), nil
+		return decoded(out.PolicyDocument), nil
 	}
 	out, err := do[iamtypes.GetRolePolicyResponse](x, "iam", "GetRolePolicy", &iamtypes.GetRolePolicyRequest{RoleName: h.name,
 		PolicyName: policyName})
 	if err != nil {
 		return "", err
 	}
-	return plainDocument(out.PolicyDocument), nil
+	return decoded(out.PolicyDocument), nil
 }
 
-func (h holder) put(x *request, policyName, text string) error {
+// put sets an inline policy, if it still has the tag that was seen.
+func (h holder) put(x *request, seen, policyName, text string) error {
 	switch h.kind {
 	case "users":
-		return act(x, "iam", "PutUserPolicy", &iamtypes.PutUserPolicyRequest{UserName: h.name, PolicyName: policyName, PolicyDocument: text})
+		return replace(x, seen, "iam", "PutUserPolicy", &iamtypes.PutUserPolicyRequest{UserName: h.name, PolicyName: policyName,
+			PolicyDocument: text})
 	case "groups":
-		return act(x, "iam", "PutGroupPolicy", &iamtypes.PutGroupPolicyRequest{GroupName: h.name, PolicyName: policyName, PolicyDocument: text})
+		return replace(x, seen, "iam", "PutGroupPolicy", &iamtypes.PutGroupPolicyRequest{GroupName: h.name, PolicyName: policyName,
+			PolicyDocument: text})
 	}
-	return act(x, "iam", "PutRolePolicy", &iamtypes.PutRolePolicyRequest{RoleName: h.name, PolicyName: policyName, PolicyDocument: text})
+	return replace(x, seen, "iam", "PutRolePolicy", &iamtypes.PutRolePolicyRequest{RoleName: h.name, PolicyName: policyName,
+		PolicyDocument: text})
 }
 
 func (h holder) remove(x *request, policyName string) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/lifecycle"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -38,6 +39,7 @@ type lifecycleView struct {
 	Extension string
 	Preview   *lifecyclePreview
 	Seen      string // proves that the preview of this text was shown
+	Was       string // the hash of the policy in force
 	Notice    string
 	Wrong     *trouble
 	NoPreview *trouble // the person may not preview
@@ -163,6 +165,14 @@ func (x *request) savedLifecycle(v *lifecycleView) (string, error) {
 	return "", nil
 }
 
+// seen returns the tag of the policy in force, which savedLifecycle has returned.
+func (v *lifecycleView) seen(saved string) string {
+	if v.Denied != nil {
+		return unseen
+	}
+	return policy.Hash(saved)
+}
+
 // lifecycleProof returns what a form has that was sent with the preview of a text: the text, and the policy that was in force.
 func (x *request) lifecycleProof(text, saved string) string {
 	return x.Identity.ConsoleMAC(x.session, "lifecycle\x00"+x.req.Region.String()+"\x00"+x.account.String()+"\x00"+x.at["repo"]+"\x00"+saved+
@@ -177,6 +187,7 @@ func (x *request) showLifecycle(status int, v lifecycleView, text *string, previ
 	if err != nil {
 		return err
 	}
+	v.Was = v.seen(saved)
 	rights, err := x.may(repository, "ecr:PutLifecyclePolicy", "ecrin:TestLifecycle", "ecr:StartLifecyclePolicyPreview")
 	if err != nil {
 		return err
@@ -311,15 +322,24 @@ func (x *request) onLifecycle() error {
 			v.Notice = "Nothing was saved yet: this is what the text would do now. Save it if that is what you want."
 			return x.showLifecycle(http.StatusConflict, v, &text, true)
 		}
-		if err := act(x, "ecr", "PutLifecyclePolicy", &ecrtypes.PutLifecyclePolicyRequest{RegistryId: x.account.String(),
-			RepositoryName: repository, LifecyclePolicyText: text}); err != nil {
+		seen := was.seen(saved) // that of the preview, as its proof says
+		if !may {
+			seen = x.form.Get("was")
+		}
+		err = replace(x, seen, "ecr", "PutLifecyclePolicy", &ecrtypes.PutLifecyclePolicyRequest{RegistryId: x.account.String(),
+			RepositoryName: repository, LifecyclePolicyText: text})
+		if errors.Is(err, errChanged) && may {
+			v.Notice = "Nothing was saved: another request has changed the policy. This is what the text would do now."
+			return x.showLifecycle(http.StatusConflict, v, &text, true)
+		}
+		if err != nil {
 			v.Wrong = x.troubleOf(err)
 			return x.showLifecycle(x.status(err), v, &text, false)
 		}
 		return x.done(x.repositoryPath(repository, "lifecycle"), "The lifecycle policy was saved.")
 	case "delete":
-		if err := act(x, "ecr", "DeleteLifecyclePolicy", &ecrtypes.DeleteLifecyclePolicyRequest{RegistryId: x.account.String(),
-			RepositoryName: repository}); err != nil {
+		if err := replace(x, x.form.Get("was"), "ecr", "DeleteLifecyclePolicy", &ecrtypes.DeleteLifecyclePolicyRequest{
+			RegistryId: x.account.String(), RepositoryName: repository}); err != nil {
 			v.Wrong = x.troubleOf(err)
 			return x.showLifecycle(x.status(err), v, &text, false)
 		}

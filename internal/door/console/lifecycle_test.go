@@ -70,7 +70,7 @@ func TestLifecycleIsPreviewed(t *testing.T) {
 		t.Errorf("saving what was seen: got %d, saved %q", g.status, saved())
 	}
 	has(t, v.page(at), "The lifecycle policy was saved.", "What would go", "Delete policy")
-	if g = v.post(at, "do", "delete", "text", ""); g.status != http.StatusSeeOther || saved() != "" {
+	if g = v.post(at, "do", "delete", "was", v.hidden(at, "was"), "text", ""); g.status != http.StatusSeeOther || saved() != "" {
 		t.Errorf("deleting: got %d, saved %q", g.status, saved())
 	}
 	if g = v.send(http.MethodPost, at, map[string][]string{"do": {"delete"}}); g.status != http.StatusForbidden {
@@ -101,7 +101,7 @@ func TestLifecycleOfHalfPermitted(t *testing.T) {
 		"ecr:GetLifecyclePolicy","ecr:DescribeRepositories"],"Resource":"*"}}`)
 	h := visit(t, s).in(user)
 	has(t, h.page(at+"/-/lifecycle"), "why-ecr", "No lifecycle policy", "open to preview")
-	if g := h.post(at+"/-/lifecycle", "do", "save", "text", keepOne); g.status != http.StatusSeeOther {
+	if g := h.post(at+"/-/lifecycle", "do", "save", "was", h.hidden(at+"/-/lifecycle", "was"), "text", keepOne); g.status != http.StatusSeeOther {
 		t.Errorf("saving without the right to preview: got %d\n%s", g.status, g.body)
 	}
 	reader := limited(t, s, root, "reader",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -103,6 +104,7 @@ type replicationView struct {
 	Failed  []jobRow
 	Waiting int64
 	Policy  editor
+	Was     string // the tag of the rules in force, for the form
 	Denied  *trouble
 	Jobs    *trouble
 	Wrong   *trouble
@@ -135,6 +137,11 @@ func (x *request) showReplication(status int, v replicationView, text *string) e
 		v.Denied = x.troubleOf(err)
 	case out.ReplicationConfiguration != nil:
 		config = *out.ReplicationConfiguration
+	}
+	if v.Was = unseen; v.Denied == nil {
+		if v.Was, err = ecr.ReplicationTag(&config); err != nil {
+			return err
+		}
 	}
 	lag, err := x.replicationJobs(&v)
 	if err != nil {
@@ -272,7 +279,7 @@ func (x *request) onReplication() error {
 	if config.Rules == nil {
 		config.Rules = []ecrtypes.ReplicationRule{}
 	}
-	if err := act(x, "ecr", "PutReplicationConfiguration", &ecrtypes.PutReplicationConfigurationRequest{
+	if err := replace(x, x.form.Get("was"), "ecr", "PutReplicationConfiguration", &ecrtypes.PutReplicationConfigurationRequest{
 		ReplicationConfiguration: config}); err != nil {
 		return fails(err)
 	}

@@ -179,6 +179,37 @@ func act(x *request, service, operation string, in awswire.Input) error {
 	return err
 }
 
+// unseen is what a form has in place of the tag of what it replaces, if the person may not see that.
+const unseen = "unseen"
+
+// add does an operation that stores something under a name, if there is nothing of this name.
+//
+// Errors: fault.PreconditionFailed or fault.ObjectAlreadyExists (there is), and those of the operation.
+func add(x *request, service, operation string, in awswire.Input) error {
+	x.req.If = guard.Seen(guard.NoneSeen)
+	defer func() { x.req.If = guard.Precondition{} }()
+	return act(x, service, operation, in)
+}
+
+// replace does an operation that replaces something, if that still has the tag that the page has seen: guard.NoneSeen if it was not there.
+//
+// Errors: errChanged (it has another one, or the form says of none), and those of the operation.
+func replace(x *request, seen, service, operation string, in awswire.Input) error {
+	switch seen {
+	case "":
+		return errChanged
+	case unseen:
+		return act(x, service, operation, in)
+	}
+	x.req.If = guard.Seen(seen)
+	err := act(x, service, operation, in)
+	x.req.If = guard.Precondition{}
+	if errors.Is(err, fault.PreconditionFailed) {
+		err = errChanged
+	}
+	return err
+}
+
 // call does an operation with a line of its own in the audit trail.
 func (x *request) call(ctx context.Context, service, operation string, in awswire.Input) (any, error) {
 	x.ev.Operation = operation

@@ -15,6 +15,7 @@ var (
 		"NotAuthorized", "OptInRequired", "RequestAbortedException", "RequestEntityTooLargeException", "RequestTimeoutException",
 		"SerializationException", "ServiceUnavailableException", "ThrottlingException", "UnknownOperationException",
 		"UnrecognizedClientException", "UnsupportedOperationException", "ValidationException",
+		"PreconditionFailedException", // of a request with If-Match, which no service of AWS takes here
 	}
 	// Codes of the query protocol.
 	queryErrors = []string{

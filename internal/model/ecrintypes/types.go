@@ -127,6 +127,7 @@ type ChannelResponse struct {
 
 // CloudIntegration is a part of requests or answers.
 type CloudIntegration struct {
+	Revision         string        `json:"revision"`  // required
 	CloudName        string        `json:"cloudName"` // required, 1 to 64 characters
 	Arn              string        `json:"arn"`       // required
 	AccountId        string        `json:"accountId"` // required
@@ -156,6 +157,7 @@ type CloudIntegrationResponse struct {
 
 // Cluster is a part of requests or answers.
 type Cluster struct {
+	Revision           string        `json:"revision"`           // required
 	ClusterName        string        `json:"clusterName"`        // required, 1 to 128 characters
 	Arn                string        `json:"arn"`                // required
 	AccountId          string        `json:"accountId"`          // required
@@ -1129,6 +1131,7 @@ type ImageUse struct {
 
 // Integration is a part of requests or answers.
 type Integration struct {
+	Revision         string             `json:"revision"`        // required
 	IntegrationName  string             `json:"integrationName"` // required, 1 to 64 characters
 	Arn              string             `json:"arn"`             // required
 	AccountId        string             `json:"accountId"`       // required
@@ -1860,17 +1863,17 @@ type PreviewEntitlementRequest struct {
 	Channels        []string `json:"channels,omitzero"`       // 0 to 100 elements
 	ReleasedBefore  string   `json:"releasedBefore,omitzero"` // at most 255 characters
 	PresentOnly     *bool    `json:"presentOnly,omitzero"`
+	MaxEffort       *int32   `json:"maxEffort,omitzero"` // 1 to 100000
 	AccountId       string   `json:"accountId,omitzero"`
 	ApplicationSlug string   `json:"applicationSlug"` // required, 1 to 63 characters
 }
-	MaxEffort       *int32   `json:"maxEffort,omitzero"` // 1 to 100000
 
 // PreviewEntitlementResponse is the answer of PreviewEntitlement.
 type PreviewEntitlementResponse struct {
+	Effort       int32           `json:"effort"`       // required
 	Tags         int32           `json:"tags"`         // required
 	More         bool            `json:"more"`         // required
 	Repositories int32           `json:"repositories"` // required
-	Effort       int32           `json:"effort"`       // required
 	Images       []EntitledImage `json:"images"`       // required
 	Text         string          `json:"text"`         // required
 }
@@ -2120,6 +2123,7 @@ type RancherCredentialRequest struct {
 
 // RancherEnvironment is a part of requests or answers.
 type RancherEnvironment struct {
+	Revision        string            `json:"revision"`        // required
 	EnvironmentName string            `json:"environmentName"` // required, 1 to 64 characters
 	Arn             string            `json:"arn"`             // required
 	AccountId       string            `json:"accountId"`       // required
@@ -2479,6 +2483,7 @@ type RunningVersion struct {
 
 // Runtime is a part of requests or answers.
 type Runtime struct {
+	Revision    string       `json:"revision"`    // required
 	RuntimeName string       `json:"runtimeName"` // required, 1 to 128 characters
 	Arn         string       `json:"arn"`         // required
 	AccountId   string       `json:"accountId"`   // required

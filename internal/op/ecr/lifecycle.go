@@ -9,6 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/lifecycle"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -16,13 +17,17 @@ import (
 
 // PutLifecyclePolicy sets the lifecycle policy of a repository, and queues its evaluation.
 //
-// Errors: fault.InvalidParameter (the policy), fault.RepositoryNotFound. Source: ECR API reference, PutLifecyclePolicy.
+// Errors: fault.InvalidParameter (the policy), fault.RepositoryNotFound, fault.PreconditionFailed (by the hash of the text). Source: ECR
+// API reference, PutLifecyclePolicy.
 func (s *Service) PutLifecyclePolicy(ctx context.Context, _ identity.Caller, r Repository,
 	in *ecrtypes.PutLifecyclePolicyRequest) (*ecrtypes.PutLifecyclePolicyResponse, error) {
 	if _, err := lifecycle.Parse(in.LifecyclePolicyText); err != nil {
 		return nil, err
 	}
 	_, err := s.meta.ChangeLifecycle(ctx, r.Repository, func(l *meta.Lifecycle) error {
+		if err := r.At.If.Check(policy.Hash(l.Policy)); err != nil {
+			return err
+		}
 		l.Policy = in.LifecyclePolicyText
 		return nil
 	})
@@ -51,12 +56,16 @@ func (s *Service) GetLifecyclePolicy(ctx context.Context, _ identity.Caller, r R
 
 // DeleteLifecyclePolicy deletes the lifecycle policy of a repository and returns it.
 //
-// Errors: fault.LifecyclePolicyNotFound, fault.RepositoryNotFound. Source: ECR API reference, DeleteLifecyclePolicy.
+// Errors: fault.LifecyclePolicyNotFound, fault.RepositoryNotFound, fault.PreconditionFailed. Source: ECR API reference,
+// DeleteLifecyclePolicy.
 func (s *Service) DeleteLifecyclePolicy(ctx context.Context, _ identity.Caller, r Repository,
 	_ *ecrtypes.DeleteLifecyclePolicyRequest) (*ecrtypes.DeleteLifecyclePolicyResponse, error) {
 	before, err := s.meta.ChangeLifecycle(ctx, r.Repository, func(l *meta.Lifecycle) error {
 		if l.Policy == "" {
 			return meta.LifecyclePolicyNotFound(r.Repository)
+		}
+		if err := r.At.If.Check(policy.Hash(l.Policy)); err != nil {
+			return err
 		}
 		l.Policy = ""
 		return nil

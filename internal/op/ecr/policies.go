@@ -116,8 +116,8 @@ func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller
 // PutRegistryPolicy sets the policy of the registry of the caller. If the account setting REGISTRY_POLICY_SCOPE is V1,
 // the policy may contain only three actions.
 //
-// Errors: fault.InvalidParameter (the policy; its principals; the scope), fault.AccountNotFound.
-// Source: ECR user guide, private registry permissions.
+// Errors: fault.InvalidParameter (the policy; its principals; the scope), fault.AccountNotFound, fault.PreconditionFailed (by the hash of
+// the text that GetRegistryPolicy returns). Source: ECR user guide, private registry permissions.
 func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry,
 	in *ecrtypes.PutRegistryPolicyRequest) (*ecrtypes.PutRegistryPolicyResponse, error) {
 	doc, bound, err := s.ReadPolicy(ctx, in.PolicyText, policy.Registry)
@@ -132,10 +132,33 @@ func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Re
 		return nil,
 			fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided' (while the account setting %s is V1, only ecr:ReplicateImage, ecr:BatchImportUpstreamImage and ecr:CreateRepository are permitted)", meta.SettingPolicyScope)
 	}
-	if err := s.meta.PutRegistryPolicy(ctx, t.Registry, bound); err != nil {
+	if err := s.replaceRegistryPolicy(ctx, t, bound); err != nil {
 		return nil, err
 	}
 	return &ecrtypes.PutRegistryPolicyResponse{RegistryId: t.Account.String(), PolicyText: &bound.Text}, nil
+}
+
+// replaceRegistryPolicy sets the policy of a registry, or deletes it, if it is the one that the request has seen.
+//
+// Errors: fault.PreconditionFailed, fault.TargetChanged (it has changed since the request was decided), fault.AccountNotFound.
+func (s *Service) replaceRegistryPolicy(ctx context.Context, t Registry, p meta.BoundPolicy) error {
+	if !t.If.Given() {
+		return s.meta.PutRegistryPolicy(ctx, t.Registry, p)
+	}
+	was, err := s.meta.RegistryPolicy(ctx, t.Registry)
+	if err != nil {
+		return err
+	}
+	shown := ""
+	if was.Text != "" {
+		if shown, err = s.identity.Show(ctx, was, policy.Registry); err != nil {
+			return err
+		}
+	}
+	if err := t.If.Check(policy.Hash(shown)); err != nil {
+		return err
+	}
+	return s.meta.ReplaceRegistryPolicy(ctx, t.Registry, was, p)
 }
 
 // showRegistryPolicy returns the text of the policy of registry t.
@@ -174,7 +197,7 @@ func (s *Service) DeleteRegistryPolicy(ctx context.Context, _ identity.Caller, t
 	if err != nil {
 		return nil, err
 	}
-	if err := s.meta.PutRegistryPolicy(ctx, t.Registry, meta.BoundPolicy{}); err != nil {
+	if err := s.replaceRegistryPolicy(ctx, t, meta.BoundPolicy{}); err != nil {
 		return nil, err
 	}
 	return &ecrtypes.DeleteRegistryPolicyResponse{RegistryId: t.Account.String(), PolicyText: text}, nil

@@ -2,6 +2,7 @@ package ecr
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -58,8 +60,11 @@ func (s *Service) DescribeRegistry(ctx context.Context, _ identity.Caller, t Reg
 	if err != nil {
 		return nil, err
 	}
-	out := &ecrtypes.DescribeRegistryResponse{RegistryId: t.Account.String(),
-		ReplicationConfiguration: &ecrtypes.ReplicationConfiguration{Rules: []ecrtypes.ReplicationRule{}}}
+	return &ecrtypes.DescribeRegistryResponse{RegistryId: t.Account.String(), ReplicationConfiguration: showRules(rules)}, nil
+}
+
+func showRules(rules []meta.ReplicationRule) *ecrtypes.ReplicationConfiguration {
+	out := &ecrtypes.ReplicationConfiguration{Rules: []ecrtypes.ReplicationRule{}}
 	for _, r := range rules {
 		one := ecrtypes.ReplicationRule{Destinations: []ecrtypes.ReplicationDestination{}}
 		for _, d := range r.Destinations {
@@ -68,16 +73,26 @@ func (s *Service) DescribeRegistry(ctx context.Context, _ identity.Caller, t Reg
 		for _, p := range r.Prefixes {
 			one.RepositoryFilters = append(one.RepositoryFilters, ecrtypes.RepositoryFilter{Filter: p, FilterType: prefixMatch})
 		}
-		out.ReplicationConfiguration.Rules = append(out.ReplicationConfiguration.Rules, one)
+		out.Rules = append(out.Rules, one)
 	}
-	return out, nil
+	return out
+}
+
+// ReplicationTag returns the tag of a replication configuration, by which a request says which one it has seen: the hash of its JSON as
+// DescribeRegistry returns it, and that of no configuration if it has no rules.
+func ReplicationTag(c *ecrtypes.ReplicationConfiguration) (string, error) {
+	if c == nil || len(c.Rules) == 0 {
+		return guard.NoneSeen, nil
+	}
+	text, err := json.Marshal(c)
+	return policy.Hash(string(text)), err
 }
 
 // PutReplicationConfiguration replaces the replication configuration of the registry of the caller. Images that are pushed or restored
 // from then on are copied.
 //
-// Errors: fault.InvalidParameter (a destination that is the registry itself or in another partition, or too many of them). Source: ECR user
-// guide, private image replication.
+// Errors: fault.InvalidParameter (a destination that is the registry itself or in another partition, or too many of them),
+// fault.PreconditionFailed (by ReplicationTag). Source: ECR user guide, private image replication.
 func (s *Service) PutReplicationConfiguration(ctx context.Context, _ identity.Caller, t Registry,
 	in *ecrtypes.PutReplicationConfigurationRequest) (*ecrtypes.PutReplicationConfigurationResponse, error) {
 	const member = "replicationConfiguration"
@@ -104,7 +119,13 @@ func (s *Service) PutReplicationConfiguration(ctx context.Context, _ identity.Ca
 		return nil, BadMember(member, fmt.Sprintf(
 			"Replication configuration can have at most %d unique destinations across all rules", maxDestinations))
 	}
-	if err := s.meta.PutReplicationRules(ctx, t.Registry, rules); err != nil {
+	if err := s.meta.ReplaceReplicationRules(ctx, t.Registry, rules, func(now []meta.ReplicationRule) error {
+		tag, err := ReplicationTag(showRules(now))
+		if err != nil {
+			return err
+		}
+		return t.If.Check(tag)
+	}); err != nil {
 		return nil, err
 	}
 	return &ecrtypes.PutReplicationConfigurationResponse{ReplicationConfiguration: &in.ReplicationConfiguration}, nil

@@ -21,6 +21,7 @@ type Registry struct {
 	Secure bool   // the request came by TLS
 	Agent  string // User-Agent of the request
 	From   guard.Origin
+	If     guard.Precondition // what the request has seen of the setting that it replaces
 }
 
 // Repository is the repository of a request. Its ID distinguishes it from an earlier or later repository with its name.
@@ -40,7 +41,7 @@ type repositoryNamed interface {
 //
 // Errors: fault.InvalidParameter (id is not an account id; id is "" and the caller has no account).
 func RegistryOf(req guard.Request, id string) (Registry, error) {
-	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent, From: req.From}
+	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent, From: req.From, If: req.If}
 	if id == "" {
 		if at.Account == (name.Account{}) {
 			return at, BadMember("registryId", "Member must not be null: the operator has no registry of its own")
@@ -108,7 +109,7 @@ func OnNewRepository(s *Service, ctx context.Context, req guard.Request,
 
 // OnRegistry resolves the registry of the caller, for operations without a resource in IAM.
 func OnRegistry[In any](_ *Service, _ context.Context, req guard.Request, _ In) (guard.Target[Registry], error) {
-	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent}
+	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent, If: req.If}
 	return guard.On(at, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: "*"}), nil
 }
 

@@ -53,6 +53,9 @@ func OnChangedIntegration(s *Service, ctx context.Context, req guard.Request, in
 		label = settings.Cloud
 	}
 	t.Asks = useCloud(t.Asks, t.Value.Account, label)
+	if t.Absent == nil {
+		t.Absent = req.If.Check(revision(t.Value.Version)) // the store compares it again
+	}
 	return t, nil
 }
 
@@ -98,7 +101,8 @@ func OnIntegration[In interface {
 func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
 	s, err := integration.SettingsOf(i)
 	out := ecrintypes.Integration{
-		IntegrationName: i.Name, Arn: i.ARN(), AccountId: i.Account.String(), Kind: ecrintypes.IntegrationKind(i.Kind), RegistryHost: s.Host,
+		Revision: revision(i.Version), IntegrationName: i.Name, Arn: i.ARN(), AccountId: i.Account.String(),
+		Kind: ecrintypes.IntegrationKind(i.Kind), RegistryHost: s.Host,
 		Endpoint: s.API, StsEndpoint: s.STS, RemoteRegistryId: s.RegistryID, RemoteRegion: s.Region, AwsAccessKeyId: s.AccessKeyID,
 		RoleArn: s.RoleARN, ExternalId: s.ExternalID, SecondRoleArn: s.SecondRole, SecondExternalId: s.SecondID, CloudName: s.Cloud,
 		Provider: s.Provider, AuthType: ecrintypes.RegistryAuthType(s.AuthType), Url: s.URL, Username: s.Username,
@@ -164,18 +168,19 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 }
 
 // UpdateIntegration changes an integration: what the request names gets another value, what it lists in remove goes, and the rest stays.
-// A key or a password is replaced as a whole.
+// A key or a password is replaced as a whole. A request that names the revision that it has seen changes that one only.
 //
-// Errors: fault.IntegrationFailed (the secrets that stay cannot be read), fault.InvalidParameter (they would be sent to another host), and
-// those of integration.Service.Update.
+// Errors: fault.PreconditionFailed, fault.IntegrationFailed (the secrets that stay cannot be read), fault.InvalidParameter (they would be
+// sent to another host), and those of integration.Service.Update.
 func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
 	in *ecrintypes.UpdateIntegrationRequest) (*ecrintypes.IntegrationResponse, error) {
 	settings, secrets, err := s.remotes.Open(i)
 	fresh := in.AwsSecretAccessKey != "" || in.Password != "" || in.PrivateKey != "" ||
 		slices.Contains(in.Remove, ecrintypes.IntegrationPartCREDENTIALS)
 	if err != nil && !fresh {
-		return nil, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again",
-			i.Name).Because(err)
+		return nil,
+			fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again",
+				i.Name).Because(err)
 	}
 	if fresh {
 		secrets = integration.Secrets{}

@@ -3,6 +3,7 @@ package ecrin
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
@@ -37,11 +38,23 @@ func onObject(s *Service, ctx context.Context, req guard.Request, in accountName
 	return t, nil, err
 }
 
-// onNew resolves an object that is stored or replaced.
+// onNew resolves an object that is stored or replaced, if it is the one that the request has seen: by the revision that descriptions have,
+// or guard.NoneSeen for an object that must not exist. The store compares the version again when it replaces the object.
 func onNew(s *Service, ctx context.Context, req guard.Request, in accountNamed, kind, label string) (guard.Target[meta.Object], error) {
 	t, _, err := onObject(s, ctx, req, in, kind, label)
 	t.Value.CreatedBy = req.By.ARN
+	if failed := req.If.Check(revision(t.Value.Version)); failed != nil && err == nil {
+		t.Absent = failed
+	}
 	return t, err
+}
+
+// revision returns the version of an object or an integration as answers have it; guard.NoneSeen for 0.
+func revision(version int64) string {
+	if version == 0 {
+		return guard.NoneSeen
+	}
+	return strconv.FormatInt(version, 10)
 }
 
 // onStored resolves an object that exists, or all for "".
@@ -114,7 +127,8 @@ func described[Out any](ctx context.Context, s *Service, o meta.Object, show fun
 func showCloud(o meta.Object) (ecrintypes.CloudIntegration, error) {
 	var c integration.Cloud
 	err := integration.Read(o, &c)
-	return ecrintypes.CloudIntegration{CloudName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(), Region: c.Region, StsEndpoint: c.STS,
+	return ecrintypes.CloudIntegration{Revision: revision(o.Version), CloudName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(),
+		Region: c.Region, StsEndpoint: c.STS,
 		AwsAccessKeyId: c.AccessKeyID, RoleArn: c.RoleARN, ExternalId: c.ExternalID, CreatedAt: *awswire.At(o.CreatedAt),
 		UpdatedAt: *awswire.At(o.UpdatedAt), CreatedBy: o.CreatedBy, LastTestedAt: awswire.At(o.TestedAt), LastError: o.Error,
 		CredentialsSetAt: awswire.At(c.SecretSetAt)}, err
@@ -180,7 +194,8 @@ func (s *Service) TestCloudIntegration(ctx context.Context, _ identity.Caller, o
 func showRuntime(o meta.Object) (ecrintypes.Runtime, error) {
 	var r integration.Runtime
 	err := integration.Read(o, &r)
-	return ecrintypes.Runtime{RuntimeName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(), Hosted: r.Hosted, Version: r.Version,
+	return ecrintypes.Runtime{Revision: revision(o.Version), RuntimeName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(),
+		Hosted: r.Hosted, Version: r.Version,
 		IngressHost: r.IngressHost, RoleArn: r.RoleARN, CreatedAt: *awswire.At(o.CreatedAt), UpdatedAt: *awswire.At(o.UpdatedAt),
 		CreatedBy: o.CreatedBy}, err
 }
@@ -216,7 +231,8 @@ func (s *Service) DeleteRuntime(ctx context.Context, _ identity.Caller, o meta.O
 func showCluster(o meta.Object) (ecrintypes.Cluster, error) {
 	var c integration.Cluster
 	err := integration.Read(o, &c)
-	out := ecrintypes.Cluster{ClusterName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(), Region: c.Region, Principal: c.Principal,
+	out := ecrintypes.Cluster{Revision: revision(o.Version), ClusterName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(),
+		Region: c.Region, Principal: c.Principal,
 		PrincipalAccountId: c.Principal, CloudName: c.Cloud, Issuer: c.Issuer, State: ecrintypes.ClusterState(c.State),
 		CreatedAt: *awswire.At(o.CreatedAt), UpdatedAt: *awswire.At(o.UpdatedAt), CreatedBy: o.CreatedBy}
 	if arn, err := name.ParseARN(c.Principal); err == nil {

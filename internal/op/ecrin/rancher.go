@@ -33,7 +33,8 @@ func showRancher(o meta.Object) (ecrintypes.RancherEnvironment, error) {
 	if err != nil {
 		return ecrintypes.RancherEnvironment{}, err
 	}
-	out := ecrintypes.RancherEnvironment{EnvironmentName: o.Name, Arn: o.ARN(), AccountId: o.Account.String(), Hosts: []string{},
+	out := ecrintypes.RancherEnvironment{Revision: revision(o.Version), EnvironmentName: o.Name, Arn: o.ARN(),
+		AccountId: o.Account.String(), Hosts: []string{},
 		Registries: []ecrintypes.RancherRegistry{}, CreatedAt: *awswire.At(o.CreatedAt), UpdatedAt: *awswire.At(o.UpdatedAt),
 		CreatedBy: o.CreatedBy}
 	out.Hosts = append(out.Hosts, r.Hosts...)

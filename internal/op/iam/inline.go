@@ -20,31 +20,37 @@ var maxInline = [...]int{meta.User: 2048, meta.Group: 5120, meta.Role: 10240}
 // PutUserPolicy sets an inline policy of a user.
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded.
 // Source: IAM API reference, PutUserPolicy.
-func (s *Service) PutUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.PutUserPolicyRequest) (*None, error) {
+func (s *Service) PutUserPolicy(ctx context.Context, _ identity.Caller, e Changed, in *iamtypes.PutUserPolicyRequest) (*None, error) {
 	return s.putInline(ctx, e, in.PolicyName, in.PolicyDocument)
 }
 
 // PutGroupPolicy sets an inline policy of a group. Errors: those of PutUserPolicy.
 // Source: IAM API reference, PutGroupPolicy.
-func (s *Service) PutGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.PutGroupPolicyRequest) (*None, error) {
+func (s *Service) PutGroupPolicy(ctx context.Context, _ identity.Caller, e Changed, in *iamtypes.PutGroupPolicyRequest) (*None, error) {
 	return s.putInline(ctx, e, in.PolicyName, in.PolicyDocument)
 }
 
 // PutRolePolicy sets an inline policy of a role. Errors: those of PutUserPolicy; fault.UnmodifiableEntity.
 // Source: IAM API reference, PutRolePolicy.
-func (s *Service) PutRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.PutRolePolicyRequest) (*None, error) {
+func (s *Service) PutRolePolicy(ctx context.Context, _ identity.Caller, e Changed, in *iamtypes.PutRolePolicyRequest) (*None, error) {
 	return s.putInline(ctx, e, in.PolicyName, in.PolicyDocument)
 }
 
-func (s *Service) putInline(ctx context.Context, e meta.Entity, policyName, text string) (*None, error) {
-	if err := modifiable(e); err != nil {
+// putInline sets an inline policy. A request that names the policy that it has seen does so by the hash of the text that GetUserPolicy and
+// its like return, decoded.
+//
+// Errors: those of PutUserPolicy, fault.PreconditionFailed.
+func (s *Service) putInline(ctx context.Context, e Changed, policyName, text string) (*None, error) {
+	if err := modifiable(e.Entity); err != nil {
 		return nil, err
 	}
 	// The quota is for all inline policies of the entity together, so the store checks it.
 	if _, err := parse(text, policy.Identity, maxDocument); err != nil {
 		return nil, err
 	}
-	return none(s.meta.PutInline(ctx, e.ID, meta.Inline{Name: policyName, Text: text}, maxInline[e.Kind]))
+	return none(s.meta.ReplaceInline(ctx, e.ID, meta.Inline{Name: policyName, Text: text}, maxInline[e.Kind], func(now string) error {
+		return e.If.Check(policy.Hash(now))
+	}))
 }
 
 // GetUserPolicy shows an inline policy of a user. Errors: fault.NoSuchEntity. Source: IAM API reference, GetUserPolicy.

@@ -178,15 +178,29 @@ func (s *Service) UpdateRoleDescription(ctx context.Context, _ identity.Caller, 
 
 // UpdateAssumeRolePolicy replaces the trust policy of a role.
 //
-// Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument, fault.LimitExceeded, fault.UnmodifiableEntity.
+// A request that names the policy that it has seen does so by the hash of the text that GetRole returns, decoded.
+//
+// Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument, fault.LimitExceeded, fault.UnmodifiableEntity, fault.PreconditionFailed.
 // Source: IAM API reference, UpdateAssumeRolePolicy.
-func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, _ identity.Caller, role meta.Entity,
+func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, _ identity.Caller, role Changed,
 	in *iamtypes.UpdateAssumeRolePolicyRequest) (*None, error) {
 	trust, err := s.trust(ctx, in.PolicyDocument)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
+	if role.If.Given() {
+		shown, err := s.id.Show(ctx, role.Trust, policy.Trust)
+		if err == nil {
+			err = role.If.Check(policy.Hash(shown))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	_, err = s.meta.UpdateEntity(ctx, role.Entity, func(e *meta.Entity) error {
+		if role.If.Given() && e.Trust.Text != role.Trust.Text {
+			return fault.TargetChanged.New("the trust policy of %s was set by another request", e.Name) // and then it has another hash
+		}
 		e.Trust = trust
 		return modifiable(*e)
 	})

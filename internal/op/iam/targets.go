@@ -112,6 +112,37 @@ func OnUser[In interface{ GetUserName() string }](s *Service, ctx context.Contex
 	return s.onEntity(ctx, req, meta.User, in.GetUserName(), "")
 }
 
+// Changed is a user, group or role of which a policy is replaced, with what the request has seen of that policy.
+type Changed struct {
+	meta.Entity
+	If guard.Precondition
+}
+
+func changed(req guard.Request, t guard.Target[meta.Entity], err error) (guard.Target[Changed], error) {
+	return guard.Target[Changed]{Value: Changed{t.Value, req.If}, Asks: t.Asks, Absent: t.Absent}, err
+}
+
+// OnChangedUser is OnUser for an operation that replaces a policy of the user.
+func OnChangedUser[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[Changed], error) {
+	t, err := OnUser(s, ctx, req, in)
+	return changed(req, t, err)
+}
+
+// OnChangedGroup is OnGroup for an operation that replaces a policy of the group.
+func OnChangedGroup[In interface{ GetGroupName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[Changed], error) {
+	t, err := OnGroup(s, ctx, req, in)
+	return changed(req, t, err)
+}
+
+// OnChangedRole is OnRole for an operation that replaces a policy of the role.
+func OnChangedRole[In interface{ GetRoleName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[Changed], error) {
+	t, err := OnRole(s, ctx, req, in)
+	return changed(req, t, err)
+}
+
 // OnUserOrCaller resolves the user that UserName names, or without UserName the caller. The value is zero for a root
 // user.
 func OnUserOrCaller(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetUserRequest) (guard.Target[meta.Entity], error) {

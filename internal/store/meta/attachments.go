@@ -12,11 +12,27 @@ import (
 // PutInline sets an inline policy of a user, group or role. maxChars limits the characters of all its inline policies
 // together, white space not counted. Errors: fault.LimitExceeded, fault.NoSuchEntity.
 func (s *Store) PutInline(ctx context.Context, id string, p Inline, maxChars int) error {
+	return s.ReplaceInline(ctx, id, p, maxChars, nil)
+}
+
+// ReplaceInline is PutInline, but only if check, which gets the text of the policy of now, "" for none, returns no error. check may run
+// more than once; nil is none. Errors: those of PutInline and check.
+func (s *Store) ReplaceInline(ctx context.Context, id string, p Inline, maxChars int, check func(now string) error) error {
 	return s.identity(ctx, func(t *tx) error {
 		if err := checkEntity(t, id); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO entity_policies (entity, name, body) VALUES ($1, $2, $3) ON CONFLICT (entity, name) DO UPDATE SET body = excluded.body`,
+		if check != nil {
+			now := ""
+			if _, err := t.one(`SELECT body FROM entity_policies WHERE entity = $1 AND name = $2`, args{id, p.Name}, &now); err != nil {
+				return err
+			}
+			if err := check(now); err != nil {
+				return err
+			}
+		}
+		if _,
+			err := t.exec(`INSERT INTO entity_policies (entity, name, body) VALUES ($1, $2, $3) ON CONFLICT (entity, name) DO UPDATE SET body = excluded.body`,
 			id, p.Name, p.Text); err != nil {
 			return err
 		}
@@ -91,7 +107,8 @@ func (s *Store) Attach(ctx context.Context, id, policyARN string, maxCount int) 
 		if err := policyExists(t, account, policyARN); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO entity_attachments (entity, policy) VALUES ($1, $2) ON CONFLICT (entity, policy) DO NOTHING`, id, policyARN); err != nil {
+		if _, err := t.exec(`INSERT INTO entity_attachments (entity, policy) VALUES ($1, $2) ON CONFLICT (entity, policy) DO NOTHING`, id,
+			policyARN); err != nil {
 			return err
 		}
 		var n int

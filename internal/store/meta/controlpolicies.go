@@ -30,25 +30,43 @@ func (s *Store) RegistryPolicy(ctx context.Context, r name.Registry) (BoundPolic
 
 // PutRegistryPolicy sets a registry's policy; an empty Text removes it. Errors: fault.AccountNotFound.
 func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundPolicy) error {
+	return s.write.do(ctx, func(t *tx) error { return s.putRegistryPolicy(t, r, p) })
+}
+
+// ReplaceRegistryPolicy is PutRegistryPolicy, but only if the registry still has the policy was. Errors: fault.AccountNotFound,
+// fault.TargetChanged.
+func (s *Store) ReplaceRegistryPolicy(ctx context.Context, r name.Registry, was, p BoundPolicy) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := accountExists(t, r.Account); err != nil {
+		now := ""
+		if _, err := t.one(`SELECT policy FROM registry_policies WHERE account = $1 AND region = $2`,
+			args{r.Account.String(), r.Region.String()}, &now); err != nil {
 			return err
 		}
-		t.touch(scope{kind: scopeRegistryPolicies})
-		if p.Text == "" {
-			n, err := t.exec(`DELETE FROM registry_policies WHERE account = $1 AND region = $2`, r.Account.String(), r.Region.String())
-			if err != nil || n == 0 {
-				return err
-			}
-			return t.policyChanged(r, name.Repo{}, event.PolicyChange{Type: event.PolicyRegistry, Deleted: true}, s.now())
+		if now != was.Text {
+			return fault.TargetChanged.New("the policy of the registry %s was set by another request", r)
 		}
-		if _, err := t.exec(`INSERT INTO registry_policies (account, region, policy, policy_ids) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (account, region) DO UPDATE SET policy = excluded.policy, policy_ids = excluded.policy_ids`,
-			r.Account.String(), r.Region.String(), p.Text, idsText(p.IDs)); err != nil {
-			return err
-		}
-		return t.policyChanged(r, name.Repo{}, event.PolicyChange{Type: event.PolicyRegistry}, s.now())
+		return s.putRegistryPolicy(t, r, p)
 	})
+}
+
+func (s *Store) putRegistryPolicy(t *tx, r name.Registry, p BoundPolicy) error {
+	if err := accountExists(t, r.Account); err != nil {
+		return err
+	}
+	t.touch(scope{kind: scopeRegistryPolicies})
+	if p.Text == "" {
+		n, err := t.exec(`DELETE FROM registry_policies WHERE account = $1 AND region = $2`, r.Account.String(), r.Region.String())
+		if err != nil || n == 0 {
+			return err
+		}
+		return t.policyChanged(r, name.Repo{}, event.PolicyChange{Type: event.PolicyRegistry, Deleted: true}, s.now())
+	}
+	if _, err := t.exec(`INSERT INTO registry_policies (account, region, policy, policy_ids) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (account, region) DO UPDATE SET policy = excluded.policy, policy_ids = excluded.policy_ids`,
+		r.Account.String(), r.Region.String(), p.Text, idsText(p.IDs)); err != nil {
+		return err
+	}
+	return t.policyChanged(r, name.Repo{}, event.PolicyChange{Type: event.PolicyRegistry}, s.now())
 }
 
 // accountText returns an account as it is stored in a column: "" for the zero Account.

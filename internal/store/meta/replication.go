@@ -51,6 +51,13 @@ func (i ReplicationInput) key() string {
 //
 // Errors: fault.AccountNotFound.
 func (s *Store) PutReplicationRules(ctx context.Context, reg name.Registry, rules []ReplicationRule) error {
+	return s.ReplaceReplicationRules(ctx, reg, rules, nil)
+}
+
+// ReplaceReplicationRules is PutReplicationRules, but only if check, which gets the rules of now, returns no error. check may run more than
+// once; nil is none. Errors: those of PutReplicationRules and check.
+func (s *Store) ReplaceReplicationRules(ctx context.Context, reg name.Registry, rules []ReplicationRule,
+	check func(now []ReplicationRule) error) error {
 	var stored []storedRule
 	for _, r := range rules {
 		one := storedRule{Prefixes: r.Prefixes}
@@ -66,6 +73,19 @@ func (s *Store) PutReplicationRules(ctx context.Context, reg name.Registry, rule
 	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, reg.Account); err != nil {
 			return err
+		}
+		if check != nil {
+			stored, err := replicationRules(t.ctx, t, reg)
+			if err != nil {
+				return err
+			}
+			now, err := plainRules(stored)
+			if err == nil {
+				err = check(now)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		changed := event.PolicyChange{Type: event.PolicyReplication, Deleted: len(rules) == 0}
 		if err := t.policyChanged(reg, name.Repo{}, changed, s.now()); err != nil {
@@ -87,7 +107,10 @@ func (s *Store) ReplicationRules(ctx context.Context, reg name.Registry) ([]Repl
 	if err != nil {
 		return nil, err
 	}
-	var rules []ReplicationRule
+	return plainRules(stored)
+}
+
+func plainRules(stored []storedRule) (rules []ReplicationRule, err error) {
 	for _, r := range stored {
 		one := ReplicationRule{Prefixes: r.Prefixes}
 		for _, to := range r.To {
@@ -179,7 +202,8 @@ type Replication struct {
 }
 
 func (t *tx) setReplication(in ReplicationInput, state ReplicationState, code string, now time.Time) error {
-	_, err := t.exec(`INSERT INTO replications (repository, digest, account, region, state, code, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	_,
+		err := t.exec(`INSERT INTO replications (repository, digest, account, region, state, code, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (repository, digest, account, region) DO UPDATE SET state = excluded.state, code = excluded.code,
 			changed_at = excluded.changed_at`,
 		in.Repository, in.Digest, in.Account, in.Region, int(state), code, micros(now))
@@ -218,7 +242,8 @@ func (t *tx) replicated(i event.Image, tags []name.Tag, from, to name.Registry, 
 
 // Replications returns the replications of an image, in the order of their destinations.
 func (s *Store) Replications(ctx context.Context, repository int64, d name.Digest) (all []Replication, err error) {
-	err = s.read.rows(ctx, `SELECT account, region, state, code FROM replications WHERE repository = $1 AND digest = $2 ORDER BY account, region`,
+	err = s.read.rows(ctx,
+		`SELECT account, region, state, code FROM replications WHERE repository = $1 AND digest = $2 ORDER BY account, region`,
 		args{repository, d.String()}, func(scan func(...any) error) error {
 			var one Replication
 			var account, region string

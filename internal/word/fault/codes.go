@@ -35,7 +35,8 @@ const (
 	RepositoryAlreadyExists
 	RepositoryNotEmpty
 	RepositoryPolicyNotFound
-	PolicyChanged // a policy is another one than the request has seen
+	PolicyChanged      // a policy is another one than the request has seen
+	PreconditionFailed // what a request replaces is another one than it has seen
 	ImageNotFound
 	ImageAlreadyExists
 	ImageTagAlreadyExists // an immutable tag refers to another image
@@ -160,6 +161,7 @@ var codes = [...]struct {
 	RepositoryNotEmpty:                 {"RepositoryNotEmpty", ClassConflict},
 	RepositoryPolicyNotFound:           {"RepositoryPolicyNotFound", ClassNotFound},
 	PolicyChanged:                      {"PolicyChanged", ClassConflict},
+	PreconditionFailed:                 {"PreconditionFailed", ClassConflict},
 	ImageNotFound:                      {"ImageNotFound", ClassNotFound},
 	ImageAlreadyExists:                 {"ImageAlreadyExists", ClassConflict},
 	ImageTagAlreadyExists:              {"ImageTagAlreadyExists", ClassConflict},

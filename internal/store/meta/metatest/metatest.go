@@ -19,6 +19,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 	}{
 		{"Backfills", testBackfills},
 		{"Usage", testUsage},
+		{"Replace", testReplace},
 		{"ReplicationRules", testReplicationRules},
 		{"CopyImage", testCopyImage},
 		{"Integrations", testIntegrations},
