@@ -68,13 +68,17 @@ func (s *Service) runningIn(ctx context.Context, of name.Account) (running, []me
 	if err != nil {
 		return nil, nil, err
 	}
+	return runningOf(all), all, nil
+}
+
+func runningOf(all []meta.Deployment) running {
 	r := running{}
 	for _, d := range all {
 		if key := d.Repository + "@" + d.Digest.String(); !slices.Contains(r[key], d.Application) {
 			r[key] = append(r[key], d.Application)
 		}
 	}
-	return r, all, nil
+	return r
 }
 
 // of returns the applications that run an image: by its digest, or by that of the index that it is in.

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -38,14 +39,19 @@ func (p repositoryPlace) compare(q repositoryPlace, byTime bool) int {
 	return cmp.Compare(p.Repository, q.Repository)
 }
 
+// maxRead limits the repositories whose reports are read at once.
+const maxRead = 200
+
 // ListReportedRepositories returns the repositories of the reports that the request selects and of what runs, each with its newest image
 // and where it runs, by pages, in the order of their names, or with UPDATED the last report first. An index is no image of its own. A
 // repository has at most 50 deployments in an answer.
 //
+// It reads the reports of the repositories of the page; with filters those of the repositories up to the end of the page, and with filters
+// in the order of UPDATED all reports.
+//
 // Errors: fault.InvalidParameter (nextToken).
 func (s *Service) ListReportedRepositories(ctx context.Context, _ identity.Caller, of name.Account,
 	in *ecrintypes.ListReportedRepositoriesRequest) (*ecrintypes.ListReportedRepositoriesResponse, error) {
-	byTime := in.SortBy == ecrintypes.ReportSortKeyUPDATED
 	filters := *in
 	filters.NextToken, filters.MaxResults = "", nil
 	var after repositoryPlace
@@ -53,6 +59,82 @@ func (s *Service) ListReportedRepositories(ctx context.Context, _ identity.Calle
 	if err != nil {
 		return nil, err
 	}
+	limit, byTime := sizeOf(in.MaxResults), in.SortBy == ecrintypes.ReportSortKeyUPDATED
+	filters.SortBy, filters.AccountId = "", ""
+	filtered := !reflect.DeepEqual(filters, ecrintypes.ListReportedRepositoriesRequest{})
+	var all []*found
+	switch {
+	case !byTime:
+		all, err = s.byName(ctx, of, in, after.Repository, limit+1)
+	case !filtered:
+		all, err = s.byReport(ctx, of, in, after, limit+1)
+	default:
+		all, err = s.selected(ctx, of, in, after)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListReportedRepositoriesResponse{Repositories: []ecrintypes.ReportedRepository{}}
+	for i, f := range all {
+		if i == limit {
+			out.NextToken = listing.SealJSON(all[i-1].place())
+			break
+		}
+		slices.Sort(f.Applications)
+		out.Repositories = append(out.Repositories, f.ReportedRepository)
+	}
+	return out, nil
+}
+
+// place is where a listing continues after a repository.
+func (f *found) place() repositoryPlace { return repositoryPlace{f.Repository, f.at} }
+
+// byName returns the repositories after a name that a request selects, at most limit.
+func (s *Service) byName(ctx context.Context, of name.Account, in *ecrintypes.ListReportedRepositoriesRequest, after string, limit int) (
+	all []*found, err error) {
+	for len(all) < limit {
+		names, err := s.meta.ReportedRepositories(ctx, of, after, min(limit, maxRead))
+		if err != nil || len(names) == 0 {
+			return all, err
+		}
+		after = names[len(names)-1]
+		some, err := s.between(ctx, of, in, names[0], after)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(some, func(a, b *found) int { return a.place().compare(b.place(), false) })
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// byReport returns the repositories, the last report first, that come after a place, at most limit. The request has no filter.
+func (s *Service) byReport(ctx context.Context, of name.Account, in *ecrintypes.ListReportedRepositoriesRequest, after repositoryPlace,
+	limit int) (all []*found, err error) {
+	last, err := s.meta.LastReports(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	places := make([]repositoryPlace, 0, len(last))
+	for _, r := range last {
+		if p := (repositoryPlace{r.Repository, r.At.UnixMicro()}); in.NextToken == "" || p.compare(after, true) > 0 {
+			places = append(places, p)
+		}
+	}
+	slices.SortFunc(places, func(a, b repositoryPlace) int { return a.compare(b, true) })
+	for _, p := range places[:min(limit, len(places))] {
+		some, err := s.between(ctx, of, in, p.Repository, p.Repository)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...) // none, if the reports have been deleted meanwhile
+	}
+	return all, nil
+}
+
+// selected returns all repositories that a request selects after a place, the last report first.
+func (s *Service) selected(ctx context.Context, of name.Account, in *ecrintypes.ListReportedRepositoriesRequest, after repositoryPlace) (
+	[]*found, error) {
 	reports, err := s.meta.ImageReports(ctx, of)
 	if err != nil {
 		return nil, err
@@ -62,28 +144,22 @@ func (s *Service) ListReportedRepositories(ctx context.Context, _ identity.Calle
 		return nil, err
 	}
 	all := repositoriesOf(in, reports, places, apps)
-	placeOf := func(f *found) repositoryPlace { return repositoryPlace{f.Repository, f.at} }
-	slices.SortFunc(all, func(a, b *found) int { return placeOf(a).compare(placeOf(b), byTime) })
-	limit := sizeOf(in.MaxResults)
-	out := &ecrintypes.ListReportedRepositoriesResponse{Repositories: []ecrintypes.ReportedRepository{}}
-	var last repositoryPlace
-	for _, f := range all {
-		if in.NextToken != "" && placeOf(f).compare(after, byTime) <= 0 {
-			continue
-		}
-		if len(out.Repositories) == limit {
-			out.NextToken = listing.SealJSON(last)
-			break
-		}
-		last = placeOf(f)
-		if f.newest.Repository != "" {
-			one := show(f.newest, apps.of(f.newest))
-			f.Newest = &one
-		}
-		slices.Sort(f.Applications)
-		out.Repositories = append(out.Repositories, f.ReportedRepository)
+	slices.SortFunc(all, func(a, b *found) int { return a.place().compare(b.place(), true) })
+	return slices.DeleteFunc(all, func(f *found) bool { return in.NextToken != "" && f.place().compare(after, true) <= 0 }), nil
+}
+
+// between returns the repositories from one name to another one that a request selects.
+func (s *Service) between(ctx context.Context, of name.Account, in *ecrintypes.ListReportedRepositoriesRequest, from, to string) ([]*found,
+	error) {
+	reports, err := s.meta.ImagesReportedIn(ctx, of, from, to)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	places, err := s.meta.DeploymentsIn(ctx, of, from, to)
+	if err != nil {
+		return nil, err
+	}
+	return repositoriesOf(in, reports, places, runningOf(places)), nil
 }
 
 // searched reports whether a text is a part of the name of a repository, a tag, or the beginning of a digest.
@@ -146,6 +222,10 @@ func repositoriesOf(in *ecrintypes.ListReportedRepositoriesRequest, reports []me
 	}
 	for _, f := range all {
 		f.DeployedCount = int32(len(f.runs))
+		if f.newest.Repository != "" {
+			one := show(f.newest, apps.of(f.newest))
+			f.Newest = &one
+		}
 	}
 	return all
 }

@@ -1,7 +1,9 @@
 package meta
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -71,21 +73,42 @@ func (s *Store) PutDeployments(ctx context.Context, of name.Account, application
 	})
 }
 
+const deploymentColumns = `application, namespace, image, repository, tag, digest, until, reported_at, reported_by`
+
+func scanDeployment(scan func(...any) error) (d Deployment, err error) {
+	var digest string
+	var until, reported int64
+	err = scan(&d.Application, &d.Namespace, &d.Image, &d.Repository, &d.Tag, &digest, &until, &reported, &d.ReportedBy)
+	if err == nil {
+		d.Digest, err = name.ParseDigest(digest)
+	}
+	d.Until, d.ReportedAt = fromMicros(until), fromMicros(reported)
+	return d, err
+}
+
 // Deployments returns where images of an account run now, in the order of applications, namespaces and names of images.
 func (s *Store) Deployments(ctx context.Context, of name.Account) (all []Deployment, err error) {
-	err = s.read.rows(ctx, `SELECT application, namespace, image, repository, tag, digest, until, reported_at, reported_by
+	err = s.read.rows(ctx, `SELECT `+deploymentColumns+`
 		FROM image_deployments WHERE account = $1 AND until > $2 ORDER BY application, namespace, image`,
 		args{of.String(), micros(s.now())}, func(scan func(...any) error) error {
-			var d Deployment
-			var digest string
-			var until, reported int64
-			err := scan(&d.Application, &d.Namespace, &d.Image, &d.Repository, &d.Tag, &digest, &until, &reported, &d.ReportedBy)
-			if err == nil {
-				d.Digest, err = name.ParseDigest(digest)
-			}
-			d.Until, d.ReportedAt = fromMicros(until), fromMicros(reported)
+			d, err := scanDeployment(scan)
 			all = append(all, d)
 			return err
 		})
+	return all, err
+}
+
+// DeploymentsIn is Deployments for the repositories from one name to another one.
+func (s *Store) DeploymentsIn(ctx context.Context, of name.Account, from, to string) (all []Deployment, err error) {
+	err = s.read.rows(ctx, `SELECT `+deploymentColumns+`
+		FROM image_deployments WHERE account = $1 AND repository >= $2 AND repository <= $3 AND until > $4`,
+		args{of.String(), from, to, micros(s.now())}, func(scan func(...any) error) error {
+			d, err := scanDeployment(scan)
+			all = append(all, d)
+			return err
+		})
+	slices.SortFunc(all, func(a, b Deployment) int {
+		return cmp.Or(cmp.Compare(a.Application, b.Application), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Image, b.Image))
+	})
 	return all, err
 }

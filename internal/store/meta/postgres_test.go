@@ -139,6 +139,9 @@ var planned = map[string]string{
 	`UPDATE customers SET told = $3 WHERE id = $1 AND told = $2 AND expires_at = $4`: "either index has the id",
 	`UPDATE instances SET inactive = 1 WHERE customer = $1 AND id = $2 AND inactive = 0 AND last_seen = $3`: "either index has " +
 		"customer and id",
+	`DELETE FROM in_use WHERE account = $1 AND used_by = $4 AND digest IN (SELECT digest FROM image_deployments
+			WHERE account = $1 AND application = $2 AND namespace = $3)`: "either index begins with the account, which has at most " +
+		"10,000 deployments",
 	meta.CollectableRecordsOf: "joins a few candidates with their rows by their keys",
 }
 

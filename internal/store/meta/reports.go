@@ -1,7 +1,9 @@
 package meta
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -163,6 +165,72 @@ func (s *Store) ImageReports(ctx context.Context, of name.Account) (all []ImageR
 			all = append(all, r)
 			return err
 		})
+	return all, err
+}
+
+// ReportedRepositories returns the names of the repositories of which images have been reported or run now, those after a name, at most
+// limit, in their order.
+func (s *Store) ReportedRepositories(ctx context.Context, of name.Account, after string, limit int) (all []string, err error) {
+	one := func(scan func(...any) error) error {
+		var repository string
+		err := scan(&repository)
+		all = append(all, repository)
+		return err
+	}
+	if err = s.read.rows(ctx, `SELECT DISTINCT repository FROM image_reports WHERE account = $1 AND repository > $2 AND is_list = 0
+		ORDER BY repository LIMIT $3`, args{of.String(), position(after), limit}, one); err != nil {
+		return nil, err
+	}
+	if err = s.read.rows(ctx, `SELECT DISTINCT repository FROM image_deployments WHERE account = $1 AND repository > $2 AND until > $4
+		ORDER BY repository LIMIT $3`, args{of.String(), position(after), limit, micros(s.now())}, one); err != nil {
+		return nil, err
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return all[:min(limit, len(all))], nil
+}
+
+// LastReport is when something was last reported of a repository.
+type LastReport struct {
+	Repository string
+	At         time.Time
+}
+
+// LastReports returns for all repositories of which images have been reported when the last report was, and for others of which images run
+// now when that was last reported, in no order. It reads no reports.
+func (s *Store) LastReports(ctx context.Context, of name.Account) (all []LastReport, err error) {
+	known := map[string]bool{}
+	one := func(scan func(...any) error) error {
+		var r LastReport
+		var at int64
+		err := scan(&r.Repository, &at)
+		if r.At = fromMicros(at); !known[r.Repository] {
+			known[r.Repository] = true
+			all = append(all, r)
+		}
+		return err
+	}
+	if err = s.read.rows(ctx, `SELECT repository, MAX(reported_at) FROM image_reports WHERE account = $1 AND is_list = 0 GROUP BY repository`,
+		args{of.String()}, one); err != nil {
+		return nil, err
+	}
+	return all, s.read.rows(ctx, `SELECT repository, MAX(reported_at) FROM image_deployments WHERE account = $1 AND until > $2
+		GROUP BY repository`, args{of.String(), micros(s.now())}, one)
+}
+
+// ImagesReportedIn returns what an account has reported of the images of the repositories from one name to another one, without details and
+// without indexes of images, in the order of their names and digests.
+func (s *Store) ImagesReportedIn(ctx context.Context, of name.Account, from, to string) (all []ImageReport, err error) {
+	err = s.read.rows(ctx, `SELECT `+reportColumns+` FROM image_reports
+		WHERE account = $1 AND repository >= $2 AND repository <= $3 AND is_list = 0`, args{of.String(), from, to},
+		func(scan func(...any) error) error {
+			r, err := scanReport(scan)
+			all = append(all, r)
+			return err
+		})
+	slices.SortFunc(all, func(a, b ImageReport) int {
+		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.Digest, b.Digest))
+	})
 	return all, err
 }
 

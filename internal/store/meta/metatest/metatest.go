@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Customers", testCustomers},
 		{"Entitlements", testEntitlements},
 		{"Reports", testReports},
+		{"ReportedRepositories", testReportedRepositories},
 		{"Deployments", testDeployments},
 		{"OutsideCopies", testOutsideCopies},
 		{"Sends", testSends},

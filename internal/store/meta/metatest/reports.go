@@ -45,6 +45,56 @@ func testReports(fx *Fixture) {
 	}
 }
 
+// testReportedRepositories: the repositories of reports and of what runs are read by their names, and the rows of a range of them alone.
+func testReportedRepositories(fx *Fixture) {
+	at := time.Now()
+	for i := range 6 {
+		repository := fmt.Sprint("h/r", i)
+		fx.Must(fx.PutReport(fx.Ctx, Account, []meta.ImageReport{
+			{Image: repository + ":2", Digest: "sha256:b", Repository: repository, CreatedAt: at, Details: "{}"},
+			{Image: repository + ":1", Digest: "sha256:a", Repository: repository, CreatedAt: at, Details: "{}", List: i == 2},
+		}, nil))
+	}
+	fx.Must(fx.PutReport(fx.Ctx, Account, []meta.ImageReport{{Image: "h/list:1", Digest: "sha256:a", Repository: "h/list", CreatedAt: at,
+		Details: "{}", List: true}}, nil))
+	run := func(app, repository string, until time.Time) {
+		fx.Must(fx.PutDeployments(fx.Ctx, Account, app, "", []meta.Deployment{{Application: app, Image: repository + ":1", Repository: repository,
+			Digest: digestOf("1"), Until: until}}))
+	}
+	run("a", "h/r3", at.Add(time.Hour))
+	run("b", "h/r3x", at.Add(time.Hour))
+	run("c", "h/ended", at.Add(-time.Hour))
+	for _, c := range []struct {
+		after string
+		limit int
+		want  []string
+	}{{"", 10, []string{"h/r0", "h/r1", "h/r2", "h/r3", "h/r3x", "h/r4", "h/r5"}}, {"h/r2", 2, []string{"h/r3", "h/r3x"}},
+		{"h/r3", 2, []string{"h/r3x", "h/r4"}}, {"h/r5", 2, nil}} {
+		got, err := fx.ReportedRepositories(fx.Ctx, Account, c.after, c.limit)
+		fx.Must(err)
+		fx.Equal(append([]string(nil), got...), c.want, "repositories after %q", c.after)
+	}
+	reports, err := fx.ImagesReportedIn(fx.Ctx, Account, "h/r2", "h/r3")
+	fx.Must(err)
+	var names []string
+	for _, r := range reports {
+		names = append(names, r.Image)
+	}
+	fx.Equal(names, []string{"h/r2:2", "h/r3:1", "h/r3:2"}, "the images of two repositories")
+	places, err := fx.DeploymentsIn(fx.Ctx, Account, "h/r3", "h/r3")
+	if err != nil || len(places) != 1 || places[0].Application != "a" {
+		fx.Errorf("what runs of one repository: got %+v and %v", places, err)
+	}
+	last, err := fx.LastReports(fx.Ctx, Account)
+	fx.Must(err)
+	known := map[string]bool{}
+	for _, r := range last {
+		known[r.Repository] = !r.At.IsZero()
+	}
+	fx.Equal(known, map[string]bool{"h/r0": true, "h/r1": true, "h/r2": true, "h/r3": true, "h/r3x": true, "h/r4": true, "h/r5": true},
+		"the repositories with their last reports")
+}
+
 // testDeployments: a report of what an application runs replaces the one before, together with what is in use by it.
 func testDeployments(fx *Fixture) {
 	at := time.Now()
