@@ -101,7 +101,7 @@ func (c *commands) root() *cobra.Command {
 		}
 		return usageError{err}
 	})
-	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
+	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.consoleSession(), c.image(), c.repository(), c.policy(), c.explain(),
 		c.audit(), c.controlPolicy(), c.guardrail(), c.job(), c.secret(), c.key(), c.events(),
 		c.integration(), c.cloud(), c.runtime(), c.cluster(), c.configRepository(), c.rancher(), c.report(), c.healthcheck(),
 		c.application(), c.preflight(), c.app(), c.channel(), c.release(), c.customer(), c.license(), c.entitlement(),
@@ -116,6 +116,9 @@ func (c *commands) root() *cobra.Command {
 			c.dataOnlyFlag(cmd)
 		}
 		root.AddCommand(cmd)
+		if cmd.Name() == "doctor" {
+			cmd.AddCommand(c.doctorServer())
+		}
 	}
 	root.SetOut(c.Out) // the completion commands keep it
 	root.InitDefaultCompletionCmd()

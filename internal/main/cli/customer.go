@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -362,7 +363,7 @@ the vendor, such as shop/api or shop/*. A tag, a range of versions and a channel
 		Example: "  ecrin entitlement add my-shop --customer \"Big Corp\" --repository 'shop/*' --versions '>=2 <3'\n" +
 			"  ecrin entitlement add my-shop --repository 'shop/*' --channel stable --released-before license-end\n" +
 			"  ecrin entitlement list my-shop --customer \"Big Corp\""}
-	cmd.AddCommand(c.entitlementAdd(), c.entitlementList(), c.entitlementDelete())
+	cmd.AddCommand(c.entitlementAdd(), c.entitlementPreview(), c.entitlementList(), c.entitlementDelete())
 	return cmd
 }
 
@@ -384,16 +385,72 @@ func (c *commands) entitlementAdd() *cobra.Command {
 			return out, c.said("added the entitlement %s: %s", out.Entitlement.EntitlementId, out.Entitlement.Text), err
 		})
 	cmd.Example = "  ecrin entitlement add my-shop --customer \"Big Corp\" --repository 'shop/*' --tag '2.*'"
+	cmd.Flags().StringVar(&customer, "customer", "", "`customer` that may pull them (default: all customers)")
+	entitlementFlags(cmd, &in, &present)
+	return cmd
+}
+
+// entitlementFlags adds the flags that say which images an entitlement reaches.
+func entitlementFlags(cmd *cobra.Command, in *ecrintypes.PutEntitlementRequest, present *bool) {
 	f := cmd.Flags()
-	f.StringVar(&customer, "customer", "", "`customer` that may pull them (default: all customers)")
 	f.StringArrayVar(&in.Repositories, "repository", nil, "`pattern` of repositories, such as shop/*; repeatable")
 	f.StringArrayVar(&in.ImageTags, "tag", nil, "`pattern` of tags; repeatable (default: all)")
 	f.StringVar(&in.Versions, "versions", "", "`range` of semantic versions in which the tag is, such as '>=2 <3'")
 	f.StringArrayVar(&in.ImageDigests, "digest", nil, "`digest` of an image; repeatable")
 	f.StringArrayVar(&in.Channels, "channel", nil, "`channel` that offers a release with the image; repeatable")
 	f.StringVar(&in.ReleasedBefore, "released-before", "", "`time` before which it was released, or license-end")
-	f.BoolVar(&present, "present", false, "only images that are there now, no later ones")
+	f.BoolVar(present, "present", false, "only images that are there now, no later ones")
+}
+
+func (c *commands) entitlementPreview() *cobra.Command {
+	var of ecrintypes.PutEntitlementRequest
+	var customer, id string
+	present := false
+	cmd := c.vendorCommand("preview APP", "Show what an entitlement lets customers pull now, before it is added",
+		func(ctx context.Context, s caller, account string, args []string) (any, func() error, error) {
+			if (id == "") == (len(of.Repositories) == 0) {
+				return nil, nil, usageError{errors.New("want --repository, or --id of an entitlement that is there")}
+			}
+			in := &ecrintypes.PreviewEntitlementRequest{AccountId: account, ApplicationSlug: args[0], EntitlementId: id,
+				Repositories: of.Repositories, ImageTags: of.ImageTags, Versions: of.Versions, ImageDigests: of.ImageDigests,
+				Channels: of.Channels, ReleasedBefore: of.ReleasedBefore, PresentOnly: &present}
+			if customer != "" {
+				var err error
+				if in.CustomerId, err = customerID(ctx, s, account, args[0], customer); err != nil {
+					return nil, nil, err
+				}
+			}
+			var out ecrintypes.PreviewEntitlementResponse
+			err := s.Call(ctx, "PreviewEntitlement", in, &out)
+			return out, func() error { return c.showPreview(&out) }, err
+		})
+	cmd.Long = `Show how many tags of the vendor's repositories in the region of the call an entitlement reaches now, and the first of them. Nothing is added.
+Images of other registries are not counted. At most 20,000 tags are looked at.`
+	cmd.Example = "  ecrin entitlement preview my-shop --repository 'shop/*' --versions '>=2 <3'\n" +
+		"  ecrin entitlement preview my-shop --customer \"Big Corp\" --id ID"
+	cmd.Flags().StringVar(&customer, "customer", "", "`customer` whose licence and entitlements it is about")
+	cmd.Flags().StringVar(&id, "id", "", "`id` of an entitlement that is there")
+	entitlementFlags(cmd, &of, &present)
 	return cmd
+}
+
+// showPreview prints what an entitlement reaches.
+func (c *commands) showPreview(out *ecrintypes.PreviewEntitlementResponse) error {
+	rows := [][]string{{"REPOSITORY", "TAG", "DIGEST", "PUSHED"}}
+	for _, i := range out.Images {
+		rows = append(rows, []string{i.RepositoryName, i.ImageTag, shortDigest(i.ImageDigest), stamp(i.ImagePushedAt.Time)})
+	}
+	if len(out.Images) > 0 {
+		if err := c.table(rows); err != nil {
+			return err
+		}
+	}
+	more := ""
+	if out.More {
+		more = " or more"
+	}
+	c.say("%s: %d tags%s of %d repositories", out.Text, out.Tags, more, out.Repositories)
+	return nil
 }
 
 func (c *commands) entitlementList() *cobra.Command {

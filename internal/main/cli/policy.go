@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -19,9 +20,9 @@ import (
 func (c *commands) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "policy", Short: "Check, write and extend policies",
-		Long: "check and print need no server. grant and remove call the server of --data as its operator, or one\nanywhere with AWS credentials (--url, --profile).",
+		Long: "check and print need no server. grant, replace and remove call the server of --data as its operator, or one\nanywhere with AWS credentials (--url, --profile).",
 	}
-	cmd.AddCommand(c.policyCheck(), c.policyTest(), c.policyUnused(), c.policyPrint(), c.policyGrant(), c.policyRemove())
+	cmd.AddCommand(c.policyCheck(), c.policyTest(), c.policyUnused(), c.policyPrint(), c.policyGrant(), c.policyReplace(), c.policyRemove())
 	return cmd
 }
 
@@ -173,6 +174,57 @@ policy already has changes nothing. Statements that deny the permission are repo
 			c.say("nothing is set yet: repeat with --apply, or save this as policy.json and run")
 			c.say("  aws ecr set-repository-policy --repository-name %s --policy-text file://policy.json", word(args[1]))
 		}
+		return nil
+	}
+	return cmd
+}
+
+func (c *commands) policyReplace() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "replace REPOSITORY POLICY-FILE", Args: twoOf("REPOSITORY and POLICY-FILE"),
+		Short: "Set a repository's policy, if it is still the one that was edited",
+		Long: `Set the policy of a repository in place of the one in the file of --was, which you have edited. If another request has changed the policy
+since, nothing is changed: aws ecr set-repository-policy would overwrite that. Without --was the repository must not have a policy.
+
+The file of --was has the text as get-repository-policy prints it. A policy with which you could not set a policy again is refused, unless
+--force is given.`,
+		Example: "  aws ecr get-repository-policy --repository-name team/app --query policyText --output text > was.json\n" +
+			"  cp was.json policy.json && vi policy.json\n  ecrin policy replace team/app policy.json --was was.json",
+	}
+	c.dataFlag(cmd)
+	where := registryFlag(cmd, "of the repository (default: the default registry)")
+	was := cmd.Flags().String("was", "", "`file` with the policy that is replaced (default: there is none)")
+	force, asJSON := cmd.Flags().Bool("force", false, "also a policy that locks you out"), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		reg, err := parseRegistry(*where)
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(args[1])
+		if err != nil {
+			return err
+		}
+		var before []byte
+		if *was != "" {
+			if before, err = os.ReadFile(*was); err != nil {
+				return err
+			}
+		}
+		s, err := c.connectTo(cmd, &registry{region: reg.Region.String()})
+		if err != nil {
+			return err
+		}
+		var out ecrintypes.ReplaceRepositoryPolicyResponse
+		// A tool that prints the text of an answer adds the end of a line.
+		in := &ecrintypes.ReplaceRepositoryPolicyRequest{RegistryId: reg.Account.String(), RepositoryName: args[0], PolicyText: string(text),
+			ExpectedPolicyHash: policy.Hash(strings.TrimRight(string(before), "\r\n")), Force: force}
+		if err := s.Call(cmd.Context(), "ReplaceRepositoryPolicy", in, &out); err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
+		c.say("replaced the policy of %s", args[0])
 		return nil
 	}
 	return cmd

@@ -164,6 +164,7 @@ func (c *commands) pullsAsCSV(ctx context.Context, s caller, in *ecrintypes.List
 
 func (c *commands) appEgress() *cobra.Command {
 	var customer, month, by string
+	var months bool
 	var asCSV *bool
 	cmd := c.vendorCommand("egress APP", "Show what was sent to customers in a month, by customer and image",
 		func(ctx context.Context, s caller, account string, args []string) (any, func() error, error) {
@@ -182,6 +183,12 @@ func (c *commands) appEgress() *cobra.Command {
 				if in.CustomerId, err = customerID(ctx, s, account, args[0], customer); err != nil {
 					return nil, nil, err
 				}
+			}
+			if months {
+				if month != "" || by != "" || *asCSV {
+					return nil, nil, usageError{errors.New("--months has one row for each month, without --month, --by and --csv")}
+				}
+				return c.egressMonths(ctx, s, in)
 			}
 			all := ecrintypes.ListEgressResponse{Egress: []ecrintypes.Egress{}}
 			for {
@@ -211,13 +218,32 @@ func (c *commands) appEgress() *cobra.Command {
 	cmd.Long = `Show what was sent to the customers of an application in a month of UTC, the most first: the bytes of manifests, layers and charts, and
 how many manifests were pulled. It is kept for three years, longer than the log of pulls.`
 	cmd.Example = "  ecrin app egress shop\n  ecrin app egress shop --month 2026-10 --by customer\n" +
-		"  ecrin app egress shop --by image --csv >egress.csv"
+		"  ecrin app egress shop --by image --csv >egress.csv\n  ecrin app egress shop --months --customer \"Big Corp\""
 	flags := cmd.Flags()
 	flags.StringVar(&customer, "customer", "", "`name` or id of a customer")
 	flags.StringVar(&month, "month", "", "`month`, such as 2026-10 (default: the present one)")
+	flags.BoolVar(&months, "months", false, "one row for each month, with the threshold")
 	flags.StringVar(&by, "by", "", "`what` has a row: customer or image (default: each image of each customer)")
 	asCSV = csvFlag(cmd)
 	return cmd
+}
+
+// egressMonths returns what was sent in each month, to all customers or one.
+func (c *commands) egressMonths(ctx context.Context, s caller, of *ecrintypes.ListEgressRequest) (any, func() error, error) {
+	var out ecrintypes.ListEgressMonthsResponse
+	err := s.Call(ctx, "ListEgressMonths", &ecrintypes.ListEgressMonthsRequest{AccountId: of.AccountId, ApplicationSlug: of.ApplicationSlug,
+		CustomerId: of.CustomerId}, &out)
+	rows := [][]string{{"MONTH", "BYTES"}}
+	for _, m := range out.Months {
+		rows = append(rows, []string{m.Month, bytesText(m.SentBytes)})
+	}
+	return out, func() error {
+		if err := c.tabled(rows, "nothing was sent yet; requests are counted within 5 s")(); err != nil || out.Threshold == nil {
+			return err
+		}
+		c.say("there is an event in each month with more than %s", bytesText(out.Threshold.Bytes))
+		return nil
+	}, err
 }
 
 func (c *commands) appThreshold() *cobra.Command {

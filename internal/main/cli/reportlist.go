@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -41,6 +42,19 @@ func (c *commands) reportList() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if *repositories {
+			found, err := reportedRepositories(cmd.Context(), s, &in)
+			switch {
+			case err != nil:
+				return err
+			case *asJSON:
+				return c.printJSON(found)
+			case len(found) == 0:
+				c.say("no images have been reported")
+				return nil
+			}
+			return c.table(repositoryRows(found))
+		}
 		all := []ecrintypes.ImageReport{}
 		for more := true; more; more = in.NextToken != "" {
 			var out ecrintypes.ListImageReportsResponse
@@ -50,15 +64,11 @@ func (c *commands) reportList() *cobra.Command {
 			all, in.NextToken = append(all, out.Reports...), out.NextToken
 		}
 		switch {
-		case *repositories && *asJSON:
-			return c.printJSON(repositoriesOf(all))
 		case *asJSON:
 			return c.printJSON(all)
 		case len(all) == 0:
 			c.say("no images have been reported")
 			return nil
-		case *repositories:
-			return c.table(repositoryRows(repositoriesOf(all)))
 		}
 		rows := [][]string{{"REPOSITORY", "TAG", "DIGEST", "REGISTRY", "OS/ARCH", "SIZE", "UPDATED", "COMMIT", "APPLICATIONS"}}
 		for _, r := range all {
@@ -72,51 +82,43 @@ func (c *commands) reportList() *cobra.Command {
 
 // reportedRepository is what has been reported of a repository.
 type reportedRepository struct {
-	Repository   string                 `json:"repository"`
-	Newest       ecrintypes.ImageReport `json:"newest"`       // the image that was created last
-	Deployed     int                    `json:"deployed"`     // images that run
-	Applications []string               `json:"applications"` // that run them
+	Repository   string                  `json:"repository"`
+	Newest       *ecrintypes.ImageReport `json:"newest,omitempty"` // the image that was created last; absent if none was reported
+	Images       int32                   `json:"images"`
+	Deployed     int32                   `json:"deployed"`     // images that run
+	Applications []string                `json:"applications"` // that run them
 }
 
-// repositoriesOf returns the repositories of reports, in the order of their first report. An index is no image of its own.
-func repositoriesOf(all []ecrintypes.ImageReport) []reportedRepository {
-	found, place := []reportedRepository{}, map[string]int{}
-	running := map[string]bool{} // repository and digest
-	for _, r := range all {
-		if r.ManifestList {
-			continue
+// reportedRepositories returns the repositories that a request for reports selects.
+func reportedRepositories(ctx context.Context, s caller, of *ecrintypes.ListImageReportsRequest) ([]reportedRepository, error) {
+	in := ecrintypes.ListReportedRepositoriesRequest{AccountId: of.AccountId, ImageTag: of.ImageTag, RegistryType: of.RegistryType,
+		ApplicationName: of.ApplicationName, Deployed: of.Deployed, GitBranch: of.GitBranch, GitRepositories: of.GitRepositories,
+		SortBy: of.SortBy}
+	all := []reportedRepository{}
+	for more := true; more; more = in.NextToken != "" {
+		var out ecrintypes.ListReportedRepositoriesResponse
+		if err := s.Call(ctx, "ListReportedRepositories", &in, &out); err != nil {
+			return nil, err
 		}
-		i, ok := place[r.Repository]
-		if !ok {
-			i = len(found)
-			place[r.Repository] = i
-			found = append(found, reportedRepository{Repository: r.Repository, Newest: r, Applications: []string{}})
-		}
-		one := &found[i]
-		if r.CreatedAt.After(one.Newest.CreatedAt.Time) {
-			one.Newest = r
-		}
-		if at := r.Repository + "@" + r.ImageDigest; len(r.Applications) > 0 && !running[at] {
-			running[at] = true
-			one.Deployed++
-		}
-		for _, a := range r.Applications {
-			if !slices.Contains(one.Applications, a) {
-				one.Applications = append(one.Applications, a)
+		for _, r := range out.Repositories {
+			if len(of.Repositories) == 0 || slices.Contains(of.Repositories, r.Repository) {
+				all = append(all, reportedRepository{r.Repository, r.Newest, r.ImageCount, r.DeployedCount, r.Applications})
 			}
 		}
-		slices.Sort(one.Applications)
+		in.NextToken = out.NextToken
 	}
-	return found
+	return all, nil
 }
 
 func repositoryRows(all []reportedRepository) [][]string {
 	rows := [][]string{{"REPOSITORY", "REGISTRY", "DEPLOYED", "APPLICATIONS", "NEWEST", "CREATED", "SIZE", "COMMIT"}}
 	for _, one := range all {
-		r := one.Newest
-		rows = append(rows, []string{one.Repository, string(r.RegistryType), fmt.Sprint(one.Deployed),
-			orDash(strings.Join(one.Applications, ",")), cmp.Or(r.ImageTag, shortDigest(r.ImageDigest)), stamp(r.CreatedAt.Time), sizeOf(r),
-			orDash(commitOf(r))})
+		row := []string{one.Repository, "-", fmt.Sprint(one.Deployed), orDash(strings.Join(one.Applications, ",")), "-", "-", "-", "-"}
+		if r := one.Newest; r != nil {
+			row[1], row[4], row[5] = string(r.RegistryType), cmp.Or(r.ImageTag, shortDigest(r.ImageDigest)), stamp(r.CreatedAt.Time)
+			row[6], row[7] = sizeOf(*r), orDash(commitOf(*r))
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }
