@@ -140,6 +140,10 @@ var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations,
 	ecrOp("DeletePullThroughCacheRule", "ecr:DeletePullThroughCacheRule", ecr.OnRules, (*ecr.Service).DeletePullThroughCacheRule),
 	ecrOp("DescribePullThroughCacheRules", "ecr:DescribePullThroughCacheRules", ecr.OnRules, (*ecr.Service).DescribePullThroughCacheRules),
 	ecrOp("ValidatePullThroughCacheRule", "ecr:ValidatePullThroughCacheRule", ecr.OnRules, (*ecr.Service).ValidatePullThroughCacheRule),
+	ecrOp("GetRegistryScanningConfiguration", "ecr:GetRegistryScanningConfiguration", ecr.OnRegistry,
+		(*ecr.Service).GetRegistryScanningConfiguration),
+	ecrOp("PutRegistryScanningConfiguration", "ecr:PutRegistryScanningConfiguration", ecr.OnRegistry,
+		(*ecr.Service).PutRegistryScanningConfiguration),
 	ecrOp("GetAccountSetting", "ecr:GetAccountSetting", ecr.OnSetting, (*ecr.Service).GetAccountSetting),
 	ecrOp("PutAccountSetting", "ecr:PutAccountSetting", ecr.OnSetting, (*ecr.Service).PutAccountSetting),
 )
@@ -381,16 +385,16 @@ func long(r row) row {
 	return r
 }
 
-// own returns the row as that of an operation that every caller can do about itself, without a permission.
-func own(r row) row {
-	r.op.action = ""
-	return r
 // matching returns the row as that of an operation that honours guard.Request.If.
 func matching(r row) row {
 	r.op.matches = true
 	return r
 }
 
+// own returns the row as that of an operation that every caller can do about itself, without a permission.
+func own(r row) row {
+	r.op.action = ""
+	return r
 }
 
 // quiet returns the row with the condition under which a call has no audit line.

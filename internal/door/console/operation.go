@@ -23,7 +23,8 @@ var operationRows = []row{
 
 func registryLinks(at linker, base string) []link {
 	return []link{at("pull-through", "Pull-through", base+"pull-through"), at("replication", "Replication", base+"replication"),
-		at("templates", "Templates", base+"templates")}
+		at("templates", "Templates", base+"templates"), at("scanning", "Scanning", base+"scanning"),
+		at("registry-settings", "Registry settings", base+"registry-settings")}
 }
 
 func operationLinks(at linker, base string) []link {

@@ -3,7 +3,8 @@ package console
 import "slices"
 
 // rows are all requests that are served. What a row may do is decided by its operations.
-var rows = slices.Concat(frameRows, signOnRows, placeRows, pageRows, identityRows, deliveryRows, vendorRows, operationRows)
+var rows = slices.Concat(frameRows, signOnRows, placeRows, pageRows, identityRows, deliveryRows, vendorRows, operationRows,
+	registrySettingRows)
 
 // linker makes a link of the side: here if the page is of its section.
 type linker func(section, text, to string) link

@@ -7,6 +7,9 @@ const (
 	SettingPolicyScope  = "REGISTRY_POLICY_SCOPE"
 	SettingBlobMounting = "BLOB_MOUNTING"
 
+	// SettingScanning is no account setting of ECR: it has the scanning configuration of the registry, as JSON.
+	SettingScanning = "scanning"
+
 	ScanTypeNative = "AWS_NATIVE"
 	PolicyScopeV1  = "V1"
 	PolicyScopeV2  = "V2"
