@@ -61,8 +61,9 @@ func TestPagesOfReportedRepositories(t *testing.T) {
 	put := func(repository, tag, branch string, list bool, age time.Duration) {
 		t.Helper()
 		digest := digestOf(repository + tag)
-		if err := s.Meta().PutReport(t.Context(), account, []meta.ImageReport{{Image: repository + ":" + tag, Digest: digest, Repository: repository,
-			Tag: tag, Type: "OTHER", Branch: branch, List: list, CreatedAt: s.now().Add(-age), Details: "{}"}}, nil); err != nil {
+		if err := s.Meta().PutReport(t.Context(), account, []meta.ImageReport{{Image: repository + ":" + tag, Digest: digest,
+			Repository: repository,
+			Tag:        tag, Type: "OTHER", Branch: branch, List: list, CreatedAt: s.now().Add(-age), Details: "{}"}}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

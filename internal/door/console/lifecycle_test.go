@@ -101,7 +101,8 @@ func TestLifecycleOfHalfPermitted(t *testing.T) {
 		"ecr:GetLifecyclePolicy","ecr:DescribeRepositories"],"Resource":"*"}}`)
 	h := visit(t, s).in(user)
 	has(t, h.page(at+"/-/lifecycle"), "why-ecr", "No lifecycle policy", "open to preview")
-	if g := h.post(at+"/-/lifecycle", "do", "save", "was", h.hidden(at+"/-/lifecycle", "was"), "text", keepOne); g.status != http.StatusSeeOther {
+	if g := h.post(at+"/-/lifecycle", "do", "save", "was", h.hidden(at+"/-/lifecycle", "was"), "text",
+		keepOne); g.status != http.StatusSeeOther {
 		t.Errorf("saving without the right to preview: got %d\n%s", g.status, g.body)
 	}
 	reader := limited(t, s, root, "reader",

@@ -107,13 +107,15 @@ func TestRegistryRules(t *testing.T) {
 	has(t, v.page(base+"/replication"), "No rules", "Save rules")
 	const rules = `{"rules":[{"destinations":[{"region":"eu-west-1","registryId":"000000000000"}],
 		"repositoryFilters":[{"filter":"prod/","filterType":"PREFIX_MATCH"}]}]}`
-	if g := v.post(base+"/replication", "do", "save", "was", v.hidden(base+"/replication", "was"), "text", rules); g.status != http.StatusSeeOther {
+	if g := v.post(base+"/replication", "do", "save", "was", v.hidden(base+"/replication", "was"), "text",
+		rules); g.status != http.StatusSeeOther {
 		t.Fatalf("saving rules: got %d\n%s", g.status, g.body)
 	}
 	has(t, v.page(base+"/replication"), "Map of registries", "eu-west-1", "prod/*", "up to date", "nothing waits")
 	for _, wrong := range []string{"{", canary, `{"rules":[{"x":1}]}`,
 		`{"rules":[{"destinations":[{"region":"` + "x" + `","registryId":"1"}]}]}`} {
-		if g := v.post(base+"/replication", "do", "save", "was", v.hidden(base+"/replication", "was"), "text", wrong); g.status != http.StatusBadRequest ||
+		if g := v.post(base+"/replication", "do", "save", "was", v.hidden(base+"/replication", "was"), "text",
+			wrong); g.status != http.StatusBadRequest ||
 			strings.Contains(g.body, "<script>alert") || !strings.Contains(g.body, "prod/*") {
 			t.Errorf("%s: got %d\n%s", wrong, g.status, g.body)
 		}

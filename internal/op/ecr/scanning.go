@@ -32,9 +32,9 @@ func (s *Service) GetRegistryScanningConfiguration(ctx context.Context, _ identi
 	return &ecrtypes.GetRegistryScanningConfigurationResponse{RegistryId: t.Account.String(), ScanningConfiguration: &c}, nil
 }
 
-// PutRegistryScanningConfiguration stores when images of the registry of the caller are to be scanned, in place of what was stored. The scan
-// type is BASIC, with at most one rule for each of SCAN_ON_PUSH and MANUAL: ENHANCED and CONTINUOUS_SCAN are refused, because nothing here
-// would scan, and a configuration that says so would be taken for protection. No images are scanned by a BASIC one either.
+// PutRegistryScanningConfiguration stores when images of the registry of the caller are to be scanned, in place of what was stored. The
+// scan type is BASIC, with at most one rule for each of SCAN_ON_PUSH and MANUAL: ENHANCED and CONTINUOUS_SCAN are refused, because
+// nothing here would scan, and a configuration that says so would be taken for protection. No images are scanned by a BASIC one either.
 //
 // Errors: fault.InvalidParameter. Source: ECR API reference, PutRegistryScanningConfiguration; ECR user guide, image scanning.
 func (s *Service) PutRegistryScanningConfiguration(ctx context.Context, _ identity.Caller, t Registry,

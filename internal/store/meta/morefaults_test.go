@@ -214,38 +214,6 @@ var moreSweptChanges = map[string]func(s *sweeper) func(context.Context) error{
 			return err
 		}
 	},
-	"ReplaceRegistryPolicy": func(s *sweeper) func(context.Context) error {
-		reg := name.Registry{Account: s.account(), Region: metatest.Registry.Region}
-		s.Must(s.PutRegistryPolicy(s.Ctx, reg, meta.BoundPolicy{Text: "{}"}))
-		return func(ctx context.Context) error {
-			return s.ReplaceRegistryPolicy(ctx, reg, meta.BoundPolicy{Text: "{}"}, meta.BoundPolicy{Text: `{"a":1}`})
-		}
-	},
-	"ReplaceInline": func(s *sweeper) func(context.Context) error {
-		e := s.entity(meta.User, "AIDA")
-		s.Must(s.PutInline(s.Ctx, e.ID, meta.Inline{Name: "p", Text: "{}"}, 2048))
-		return func(ctx context.Context) error {
-			return s.ReplaceInline(ctx, e.ID, meta.Inline{Name: "p", Text: "[]"}, 2048, func(now string) error {
-				if now != "{}" {
-					return fmt.Errorf("the policy is %q", now)
-				}
-				return nil
-			})
-		}
-	},
-	"ReplaceReplicationRules": func(s *sweeper) func(context.Context) error {
-		reg := name.Registry{Account: s.account(), Region: metatest.Registry.Region}
-		rules := []meta.ReplicationRule{{Destinations: []name.Registry{metatest.Registry}}}
-		s.Must(s.PutReplicationRules(s.Ctx, reg, rules))
-		return func(ctx context.Context) error {
-			return s.ReplaceReplicationRules(ctx, reg, append(rules, rules...), func(now []meta.ReplicationRule) error {
-				if len(now) != 1 {
-					return fmt.Errorf("there are %d rules", len(now))
-				}
-				return nil
-			})
-		}
-	},
 	"PutRegistryPolicy": func(s *sweeper) func(context.Context) error {
 		reg := name.Registry{Account: s.account(), Region: metatest.Registry.Region}
 		return func(ctx context.Context) error { return s.PutRegistryPolicy(ctx, reg, meta.BoundPolicy{Text: "{}"}) }
