@@ -211,9 +211,9 @@ func check(ctx context.Context, i *install.Installation) (string, bool, error) {
 	found, err := i.Check(ctx)
 	if n := len(found); n > 0 {
 		bad := checkImages(ctx, i, found)
-		said := look.Many(int64(n), "new version", "new versions") + ": " + found[n-1].Label
+		said := look.Many(int64(n), "new version", "new versions") + ", the newest " + found[n-1].Label
 		if bad > 0 {
-			said += "; images of it cannot be pulled"
+			said += "; " + look.Many(int64(bad), "image", "images") + " cannot be pulled"
 		}
 		return said, bad > 0, err
 	}

@@ -38,8 +38,8 @@ func TestCheckDeployAndRollBack(t *testing.T) {
 	b := open(t, serve(t, options(v.Dir)).address())
 	has(t, b.page("/"), "<bdi>1.0</bdi> deployed", "currently deployed version", "licence of <b><bdi>Northwind</bdi>", "Redeploy",
 		"not checked")
-	has(t, b.does("/", "do", "check"), "1 new version: 2.0")
-	has(t, b.page("/"), "New version available: <bdi>2.0</bdi>", "Upstream Update", "1 image, reachable", "1 update")
+	has(t, b.does("/", "do", "check"), "1 new version, the newest 2.0")
+	has(t, b.page("/"), "New version available: <bdi>2.0</bdi>", "Upstream Update", "1 image, reachable", "1 new")
 	if got, want := v.History(), "0 1.0 deployed, 1 2.0 pending; current 0"; got != want {
 		t.Errorf("after the check: got %q, want %q", got, want)
 	}
@@ -394,7 +394,7 @@ func TestFailedDeployment(t *testing.T) {
 	v := two(t)
 	v.Release("3.0", "none", false, "")
 	b := open(t, serve(t, options(v.Dir)).address())
-	has(t, b.does("/", "do", "check"), "2 new versions", "images of it cannot be pulled")
+	has(t, b.does("/", "do", "check"), "2 new versions, the newest 3.0; 1 image cannot be pulled")
 	has(t, b.page("/"), "1 of 1 image cannot be pulled")
 	has(t, b.page("/versions/2"), "cannot be pulled", "the image does not exist there")
 	has(t, b.does("/versions/2", "do", "deploy"), "has failed", "ImagePullBackOff")

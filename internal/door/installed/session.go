@@ -274,12 +274,12 @@ func (v *view) Sides() []link {
 				{Text: "Diff", To: base + "/diff"}}, all[1:]...)...)
 			waiting := int64(0)
 			for _, one := range versions[max(current+1, 0):] {
-				if one.DeployedAt == nil {
+				if one.DeployedAt == nil && one.Status != install.Failed {
 					waiting++
 				}
 			}
 			if waiting > 0 {
-				all[0].Note = look.Many(waiting, "update", "updates")
+				all[0].Note = look.Count(waiting) + " new"
 			}
 		}
 	}
