@@ -182,8 +182,8 @@ func TestAttack27AnotherAccount(t *testing.T) {
 		}
 	}
 	// GetAuthorizationToken, DescribeRegistry, two operations of settings, three of the registry policy, four of creation templates, three
-	// of pull time update exclusions and the replication configuration.
-	const withoutAccount = 15
+	// of pull time update exclusions, the replication configuration and two of the scanning configuration.
+	const withoutAccount = 17
 	if n := len(inputs) + len(rules) + 1 + 3 + withoutAccount; n != built {
 		t.Errorf("the test has %d operations, want all %d that are built", n, built)
 	}

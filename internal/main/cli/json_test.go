@@ -183,6 +183,15 @@ func TestAnswersAreJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	found["granted"] = filepath.Join(t.TempDir(), "granted.json")
+	if err := os.WriteFile(found["granted"], []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":`+
+		`"arn:aws:iam::000000000000:root"},"Action":"ecr:ListImages"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Meta().PutConsoleSession(t.Context(), meta.ConsoleSession{Hash: "h", ID: "browser", Principal: s.Running.Account,
+		CreatedAt: time.Now(), UsedAt: time.Now(), EndsAt: time.Now().Add(time.Hour)}, 9); err != nil {
+		t.Fatal(err)
+	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("its content is not read")})
 	if err := os.WriteFile(found["ca"], ca, 0o600); err != nil {
 		t.Fatal(err)
@@ -211,6 +220,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"image untag team/app:1.0", "repository protect team/app --images", "repository protection team/app", "repository unprotect team/app",
 		"policy check --kind scp $policy", "policy print --pull --principal 000000000000",
 		"policy grant pull team/app --to 000000000000 --apply", "policy unused team/app", "policy remove team/app",
+		"policy replace team/app $granted", "console-session list | sessionId", "console-session revoke $sessionId", "doctor server",
 		"explain --as 000000000000 --action ecr:BatchGetImage --on team/app:1.0", "audit --limit 1",
 		"control-policy put no --kind scp --file $policy", "control-policy list", "control-policy delete no --kind scp",
 		"control-policy full-access off --kind rcp --account 000000000000",
@@ -265,6 +275,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"update airgap $airgap --dir $appdir --registry $own --username AWS --password-file $apppassword",
 		"update registry --none --dir $appdir", "update watch --once --dir $appdir", "files --dir $appdir",
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
+		"entitlement preview shop --repository shop/*", "app egress shop --months",
 		"integration add hub --kind oci --registry-host receiver.invalid", "app registry add hub --app shop",
 		"app registry list --app shop", "app registry test hub", "app registry remove hub --app shop", "integration delete hub",
 		"app host add images.example.com --app shop", "app host list --app shop", "app host remove images.example.com --app shop",

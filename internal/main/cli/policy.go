@@ -186,7 +186,7 @@ func (c *commands) policyReplace() *cobra.Command {
 		Long: `Set the policy of a repository in place of the one in the file of --was, which you have edited. If another request has changed the policy
 since, nothing is changed: aws ecr set-repository-policy would overwrite that. Without --was the repository must not have a policy.
 
-The file of --was has the text as get-repository-policy prints it. A policy with which you could not set a policy again is refused, unless
+The file of --was has the policy that get-repository-policy printed. A policy with which you could not set a policy again is refused, unless
 --force is given.`,
 		Example: "  aws ecr get-repository-policy --repository-name team/app --query policyText --output text > was.json\n" +
 			"  cp was.json policy.json && vi policy.json\n  ecrin policy replace team/app policy.json --was was.json",
@@ -204,20 +204,25 @@ The file of --was has the text as get-repository-policy prints it. A policy with
 		if err != nil {
 			return err
 		}
-		var before []byte
+		before := ""
 		if *was != "" {
-			if before, err = os.ReadFile(*was); err != nil {
+			edited, err := os.ReadFile(*was)
+			if err != nil {
 				return err
 			}
+			d, err := policy.Parse(string(edited), policy.Repository)
+			if err != nil {
+				return fmt.Errorf("--was: %s", fault.From(err).Public)
+			}
+			before = d.String() // as the server keeps it, whatever blanks the file has
 		}
 		s, err := c.connectTo(cmd, &registry{region: reg.Region.String()})
 		if err != nil {
 			return err
 		}
 		var out ecrintypes.ReplaceRepositoryPolicyResponse
-		// A tool that prints the text of an answer adds the end of a line.
 		in := &ecrintypes.ReplaceRepositoryPolicyRequest{RegistryId: reg.Account.String(), RepositoryName: args[0], PolicyText: string(text),
-			ExpectedPolicyHash: policy.Hash(strings.TrimRight(string(before), "\r\n")), Force: force}
+			ExpectedPolicyHash: policy.Hash(before), Force: force}
 		if err := s.Call(cmd.Context(), "ReplaceRepositoryPolicy", in, &out); err != nil {
 			return err
 		}
