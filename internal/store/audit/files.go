@@ -29,6 +29,7 @@ type file struct {
 	start  int64 // the time of the first line, seconds since 1970; no line is older by more than maxLateness
 	size   int64 // size of the whole lines, in bytes; after a failed write the file may be longer
 	last   int64 // the time of the last line, 0 until it is looked up; no line is newer by more than maxLateness
+	marks  marks
 }
 
 // nameForm is the format of the time in the name of a file.
@@ -93,6 +94,7 @@ func (l *Log) resume() (err error) {
 	l.out, last.size, l.synced = f, size, size
 	l.next = target{open: true, bytes: size, day: last.start / 86400, last: last.start}
 	return blocks(context.Background(), f, 0, size, false, func(_ int64, block []byte) bool {
+		last.marks.add(block)
 		for line := range bytes.Lines(block) {
 			if seconds, ok := lineTime(line); ok {
 				l.next.last = max(l.next.last, seconds)
@@ -153,6 +155,9 @@ func (l *Log) writeLines(lines []byte) error {
 	if _, err := l.out.WriteAt(lines, f.size); err != nil {
 		return errors.Join(fmt.Errorf("writing the audit trail: %w", err), l.out.Truncate(f.size))
 	}
+	if f.marks.size == f.size {
+		f.marks.add(lines)
+	}
 	f.size += int64(len(lines))
 	l.undone += bytes.Count(lines, []byte("\n"))
 	l.expire()
@@ -206,6 +211,9 @@ func (l *Log) rotate() error {
 	}
 	err := l.out.Close()
 	l.out = nil
+	if f := l.files[len(l.files)-1]; f.marks.size == f.size {
+		f.marks.keep(f.path)
+	}
 	return err
 }
 
@@ -226,6 +234,7 @@ func (l *Log) sync(own int) error {
 	l.lose(int64(max(0, l.undone-own)))
 	l.mu.Unlock()
 	l.out, f.size, l.undone = nil, l.synced, 0
+	f.marks.cut(f.size)
 	return err
 }
 
@@ -240,6 +249,7 @@ func (l *Log) expire() {
 			l.opts.Logger.Error("an old file of the audit trail cannot be deleted", "cause", err)
 			return
 		}
+		_ = os.Remove(l.files[0].path + marksEnding) // most have one
 		total -= l.files[0].size
 		l.files = l.files[1:]
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // StrangersFolder is the name of the folder in the directory of the audit trail that has the lines of strangers.
@@ -97,6 +98,9 @@ func (l *Logs) Search(ctx context.Context, q Query, cursor string, limit int) (P
 			break
 		}
 		e := pages[pick].Events[used[pick]]
+		if other := &pages[1-pick]; used[1-pick] == len(other.Events) && beyond(&e, other.reached, q.OldestFirst) {
+			break // the other log can have events before this one that its page has not come to
+		}
 		if size += len(e.Line); len(out.Events) > 0 && size > maxPageBytes {
 			break
 		}
@@ -111,6 +115,14 @@ func (l *Logs) Search(ctx context.Context, q Query, cursor string, limit int) (P
 		out.Next = next[0] + cursorMark + next[1]
 	}
 	return out, nil
+}
+
+// beyond reports whether an event comes after the time to which a page of another log has come; a zero time is no bound.
+func beyond(e *Event, reached time.Time, oldestFirst bool) bool {
+	if oldestFirst {
+		return !reached.IsZero() && e.Record.Time.After(reached)
+	}
+	return e.Record.Time.Before(reached)
 }
 
 // before reports whether an event of the log of strangers comes before one of owners.

@@ -28,6 +28,10 @@ type Query struct {
 	OnlyDenied   bool // refused because rights or valid credentials were missing
 	OnlyChanges  bool // only events that are not read-only
 	OldestFirst  bool
+
+	// MaxBytes limits the bytes of files that the search reads, in whole blocks: the page is then the events among them, and its Next finds
+	// the others. 0 is no limit.
+	MaxBytes int64
 }
 
 // Event is an event that a search found.
@@ -47,6 +51,8 @@ type Page struct {
 	// Newest is the cursor for a search oldest first that begins after all events that existed when this search
 	// began.
 	Newest string
+
+	reached time.Time // of a page that MaxBytes has ended: the time of the last line that was read
 }
 
 const (
@@ -57,7 +63,7 @@ const (
 
 // Search returns a page of the events that match q, newest first unless q.OldestFirst is set. cursor is "" for
 // the first page, or comes from an earlier page. The page has at most limit events (0 means 50; the maximum is
-// 1,000), and fewer if their lines are long. Events within 15 minutes of each other are ordered by the time of
+// 1,000), and fewer if their lines are long or q.MaxBytes were read. Events within 15 minutes of each other are ordered by the time of
 // writing. Files that are deleted during the search are skipped.
 //
 // Errors: fault.InvalidParameter (the cursor is not from a search), the error of ctx.
@@ -103,6 +109,7 @@ type search struct {
 	needles [][]byte
 	page    Page
 	bytes   int
+	read    int64 // bytes of files
 }
 
 func (l *Log) searchFile(ctx context.Context, s *search, f file, from position, resumed bool) (done bool, err error) {
@@ -116,7 +123,7 @@ func (l *Log) searchFile(ctx context.Context, s *search, f file, from position, 
 	case f.number == from.number:
 		hi = min(from.offset, hi)
 	}
-	err = l.read(ctx, f, lo, hi, s.Since, s.Until, !s.OldestFirst, func(at int64, block []byte) bool {
+	each := func(at int64, block []byte) bool {
 		for _, n := range s.needles {
 			if !bytes.Contains(block, n) {
 				return true
@@ -142,8 +149,38 @@ func (l *Log) searchFile(ctx context.Context, s *search, f file, from position, 
 			}
 		}
 		return true
+	}
+	if k, ok := s.mark(); ok && f.within(s.Since, s.Until) {
+		if ended, err := l.marked(ctx, f, k, lo, hi, !s.OldestFirst, each); ended || err != nil {
+			return done, err
+		}
+	}
+	err = l.read(ctx, f, lo, hi, s.Since, s.Until, !s.OldestFirst, func(at int64, block []byte) bool {
+		if !each(at, block) {
+			return false
+		}
+		if s.read += int64(len(block)); s.MaxBytes == 0 || s.read < s.MaxBytes {
+			return true
+		}
+		p := position{f.number, at}
+		if s.OldestFirst {
+			p.offset += int64(len(block))
+		}
+		s.page.Next, s.page.reached, done = p.String(), lastRead(block, !s.OldestFirst), true
+		return false
 	})
 	return done, err
+}
+
+// lastRead returns the time of the line of a block that a search reads last, the zero time if no line has one.
+func lastRead(block []byte, backward bool) time.Time {
+	next := lines(block, !backward)
+	for _, line := next(); line != nil; _, line = next() {
+		if seconds, ok := lineTime(line); ok {
+			return time.Unix(seconds, 0)
+		}
+	}
+	return time.Time{}
 }
 
 // keep adds a line to the page if it matches the query.
@@ -302,12 +339,17 @@ func lastTime(ctx context.Context, f *file) int64 {
 	return found
 }
 
+// within reports whether the file can have a line between since and until. A zero time is no bound.
+func (f *file) within(since, until time.Time) bool {
+	const slack = maxLateness + 1 // lines have whole seconds
+	return (until.IsZero() || f.start-slack <= until.Unix()) && (since.IsZero() || f.last == 0 || f.last+slack >= since.Unix())
+}
+
 // read calls blocks for one file of the trail, unless the file has no line between since and until. A zero time
 // is no bound.
 func (l *Log) read(ctx context.Context, f file, from, to int64, since, until time.Time, backward bool,
 	each func(at int64, block []byte) bool) error {
-	const slack = maxLateness + 1 // lines have whole seconds
-	if !until.IsZero() && f.start-slack > until.Unix() || !since.IsZero() && f.last != 0 && f.last+slack < since.Unix() {
+	if !f.within(since, until) {
 		return nil
 	}
 	in, err := os.Open(f.path)
