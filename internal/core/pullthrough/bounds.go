@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -204,6 +205,7 @@ func (s *Service) remember(o origin, key string, err error) {
 	}
 	if e.Reason == upstream.RateLimited {
 		key = o.limitKey()
+		s.tell(o, meta.CacheCount{Limited: 1, LimitedAt: s.now()})
 	}
 	s.refused.add(s.now(), key, err, spanOf(e))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/event"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -81,7 +82,8 @@ func failureCode(r upstream.Reason) string {
 
 // ServedStored counts the bytes of a layer that a repository held, if a rule could have brought it: they were not fetched.
 func (s *Service) ServedStored(ctx context.Context, registry name.Registry, repo name.Repo, bytes int64) {
-	if _, ok, err := s.origin(ctx, registry, repo); err == nil && ok {
+	if o, ok, err := s.origin(ctx, registry, repo); err == nil && ok {
 		s.counts.Saved.Add(uint64(bytes))
+		s.tell(o, meta.CacheCount{Hits: 1, Saved: bytes})
 	}
 }

@@ -35,12 +35,14 @@ func (s *Service) Image(ctx context.Context, q Request, ref name.Reference, head
 		if ref.Tag == (name.Tag{}) {
 			s.counts.Hits.Add(1)
 			s.counts.Saved.Add(uint64(head.Size))
+			s.tell(o, meta.CacheCount{Hits: 1, Saved: head.Size})
 			return false, nil
 		}
 		due, err := s.due(ctx, q, ref.Tag, head.Digest)
 		if err != nil || !due {
 			s.counts.Hits.Add(1)
 			s.counts.Saved.Add(uint64(head.Size))
+			s.tell(o, meta.CacheCount{Hits: 1, Saved: head.Size})
 			return false, err
 		}
 	}
@@ -66,6 +68,7 @@ func (s *Service) Image(ctx context.Context, q Request, ref name.Reference, head
 	switch {
 	case err == nil:
 		s.counts.Misses.Add(1)
+		s.tell(o, meta.CacheCount{Misses: 1})
 		return true, nil
 	case !stored:
 		return false, failedImage(o, err)
@@ -73,6 +76,7 @@ func (s *Service) Image(ctx context.Context, q Request, ref name.Reference, head
 		return false, ctx.Err()
 	}
 	s.counts.Stale.Add(1)
+	s.tell(o, meta.CacheCount{Stale: 1})
 	s.log.Warn("a tag could not be compared with its registry and is served as it is", "repository", q.Found.ARN(), "tag", ref.Tag,
 		"error", err)
 	return false, nil
@@ -193,6 +197,7 @@ func (s *Service) storeImage(ctx context.Context, o origin, q Request, ref name.
 			return err
 		}
 		s.counts.Fetched.Add(uint64(len(m.Body)))
+		s.tell(o, meta.CacheCount{Fetched: int64(len(m.Body))})
 		below, err = s.indexesBelow(ctx, remote, o, m, 0)
 		return err
 	})
@@ -246,6 +251,7 @@ func (s *Service) indexesBelow(ctx context.Context, remote *upstream.Registry, o
 			return nil, err
 		}
 		s.counts.Fetched.Add(uint64(len(one.Body)))
+		s.tell(o, meta.CacheCount{Fetched: int64(len(one.Body))})
 		below, err := s.indexesBelow(ctx, remote, o, one, depth+1)
 		if err != nil {
 			return nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -166,6 +167,7 @@ func (l *Layer) Pass(ctx context.Context) (r io.Reader, closing func(), err erro
 		return nil, nil, l.failed(err)
 	}
 	s.counts.Misses.Add(1)
+	s.tell(l.o, meta.CacheCount{Misses: 1})
 	return body, func() { _ = body.Close(); leave() }, nil
 }
 
@@ -218,6 +220,7 @@ func (all *layers) join(l *Layer, key string) (*Reader, error) {
 	}
 	all.all[key] = f
 	l.s.counts.Misses.Add(1)
+	l.s.tell(l.o, meta.CacheCount{Misses: 1})
 	l.s.work.Go(func() {
 		err := errors.New("the fetch of a layer panicked")
 		defer func() {
@@ -256,6 +259,7 @@ func (l *Layer) fetch(ctx context.Context, f *fetch, arrives func(registry.Arriv
 	}
 	defer body.Close()
 	in := &arriving{r: body, s: s, f: f}
+	defer func() { s.tell(l.o, meta.CacheCount{Fetched: in.all}) }()
 	err = s.registry.Import(ctx, l.q.By, l.q.Found, l.Digest, l.Size, in, func(a registry.Arriving, file registry.Growing) {
 		f.watch(file)
 		arrives(a)
@@ -275,11 +279,13 @@ type arriving struct {
 	s      *Service
 	f      *fetch
 	untold int
+	all    int64
 }
 
 func (a *arriving) Read(p []byte) (int, error) {
 	n, err := a.r.Read(p)
 	a.s.counts.Fetched.Add(uint64(n))
+	a.all += int64(n)
 	if a.untold += n; a.untold >= announced || err != nil {
 		a.untold = 0
 		a.f.change(func() {})

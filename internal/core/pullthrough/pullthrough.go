@@ -82,6 +82,9 @@ type Options struct {
 	Log      *slog.Logger
 	Limits   Limits
 
+	// Counted is told what a rule did; nil for nobody. It must not wait.
+	Counted func(reg name.Registry, prefix string, c meta.CacheCount)
+
 	// Place is an id of the blob directory. Processes with the same one read the layers that another of them fetches.
 	Place string
 }
@@ -98,6 +101,7 @@ type Service struct {
 	log      *slog.Logger
 	limits   Limits
 	place    string
+	counted  func(name.Registry, string, meta.CacheCount)
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -129,7 +133,7 @@ type Counts struct {
 func New(o Options) *Service {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Service{meta: o.Meta, registry: o.Registry, guard: o.Guard, keys: o.Keys, client: o.Client, shared: o.Remotes, now: o.Now,
-		log: o.Log, limits: o.Limits.filled(), place: o.Place, ctx: ctx, cancel: cancel}
+		log: o.Log, limits: o.Limits.filled(), place: o.Place, counted: o.Counted, ctx: ctx, cancel: cancel}
 	s.places.init(s.limits)
 	s.tidied = sync.OnceFunc(s.tidy)
 	s.work.Go(s.tidied)

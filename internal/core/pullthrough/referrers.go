@@ -8,6 +8,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -60,6 +61,7 @@ func (s *Service) Referrers(ctx context.Context, q Request, subject name.Digest)
 		return ctx.Err()
 	case before:
 		s.counts.Stale.Add(1)
+		s.tell(o, meta.CacheCount{Stale: 1})
 		return nil
 	}
 	return failed(fault.UnableToListUpstreamImageReferrers, err)
@@ -116,6 +118,7 @@ func (s *Service) storeReferrer(ctx context.Context, remote *upstream.Registry, 
 		return err
 	}
 	s.counts.Fetched.Add(uint64(len(m.Body)))
+	s.tell(o, meta.CacheCount{Fetched: int64(len(m.Body))})
 	parsed, err := manifest.Parse(m.Body, m.MediaType)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -41,6 +42,7 @@ func (s *Service) ReferrersPage(ctx context.Context, q Request, subject name.Dig
 		return page, failedList(o, err)
 	}
 	s.counts.Fetched.Add(uint64(len(page.Body)))
+	s.tell(o, meta.CacheCount{Fetched: int64(len(page.Body))})
 	if q.Found.ID == 0 {
 		return page, nil
 	}

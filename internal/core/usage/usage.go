@@ -3,6 +3,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -58,6 +59,8 @@ type Service struct {
 	denials map[part]int           // their number
 
 	looked [2]lookups // of callers with credentials, and of others
+	images imagePulls
+	caches map[cacheKey]meta.CacheCount
 
 	pulls   pulls
 	options PullOptions
@@ -88,6 +91,7 @@ type Of struct {
 	Registry   name.Registry
 	Repository string // "" for none
 	Tag        string // by which an image was pulled; "" for none
+	Digest     string // of the image that was pulled; "" for several, and without a pull
 	Principal  string // an ARN, or one of the names above; "" for none. Sessions of a role count for the role
 }
 
@@ -107,9 +111,15 @@ func (s *Service) Count(of Of, a meta.Activity) {
 		s.add(meta.UsageKey{Account: of.Registry.Account, Kind: meta.ByTag, Start: start, Region: of.Registry.Region.String(),
 			Subject: of.Repository + ":" + of.Tag}, meta.Activity{Pulls: a.Pulls})
 	}
-	if of.Principal != "" {
-		s.add(meta.UsageKey{Account: of.Registry.Account, Kind: meta.ByPrincipal, Start: start, Region: of.Registry.Region.String(),
-			Subject: withoutSession(of.Principal)}, a)
+	if of.Principal == "" {
+		return
+	}
+	principal := withoutSession(of.Principal)
+	s.add(meta.UsageKey{Account: of.Registry.Account, Kind: meta.ByPrincipal, Start: start, Region: of.Registry.Region.String(),
+		Subject: principal}, a)
+	if of.Repository != "" && of.Digest != "" && a.Pulls > 0 {
+		s.addImage(imageKey{of.Registry, of.Repository, of.Digest, principal, of.Tag, start.Truncate(24 * time.Hour)},
+			imageSum{a.Pulls, s.now().UTC()})
 	}
 }
 
@@ -156,6 +166,10 @@ func (s *Service) add(k meta.UsageKey, a meta.Activity) {
 
 // flush writes what was counted. What cannot be written waits for the next time.
 func (s *Service) flush(ctx context.Context) error {
+	return errors.Join(s.flushActivity(ctx), s.flushImages(ctx), s.flushCaches(ctx))
+}
+
+func (s *Service) flushActivity(ctx context.Context) error {
 	s.mu.Lock()
 	all := s.waiting
 	s.waiting, s.parts = nil, nil
@@ -181,6 +195,14 @@ func (s *Service) flush(ctx context.Context) error {
 
 // sweep deletes old rows.
 func (s *Service) sweep(ctx context.Context, _ *jobs.Job) error {
+	for _, remove := range []func(context.Context, time.Time, int) (int, error){s.meta.DeleteImagePulls, s.meta.DeleteCacheCounts} {
+		for n := sweepRows; n == sweepRows; {
+			var err error
+			if n, err = remove(ctx, s.now().Add(-keptByDay), sweepRows); err != nil {
+				return err
+			}
+		}
+	}
 	accounts, err := s.meta.Accounts(ctx)
 	if err != nil {
 		return err

@@ -233,11 +233,16 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	own(ecrinOp("RequestAccess", guard.ForPolicies, ecrin.OnAsked, (*ecrin.Service).RequestAccess)),
 	ecrinOp("ListAccessRequests", guard.ForPolicies, ecrin.OnAccessRequests, (*ecrin.Service).ListAccessRequests),
 	ecrinOp("DescribeAccessRequest", guard.ForPolicies, ecrin.OnAccessRequest, (*ecrin.Service).DescribeAccessRequest),
+	quiet(ecrinOp("CountWaiting", guard.ForPolicies, ecrin.OnWaiting, (*ecrin.Service).CountWaiting), always),
 	ecrinOp("ApproveAccessRequest", guard.ForPolicies, ecrin.OnApproved, (*ecrin.Service).ApproveAccessRequest),
 	ecrinOp("RefuseAccessRequest", guard.ForPolicies, ecrin.OnDecided, (*ecrin.Service).RefuseAccessRequest),
 	own(ecrinOp("WithdrawAccessRequest", guard.ForPolicies, ecrin.OnWithdrawn, (*ecrin.Service).WithdrawAccessRequest)),
 	ecrinOp("RevokeAccess", guard.ForPolicies, ecrin.OnDecided, (*ecrin.Service).RevokeAccess),
 	ecrinOp("ReadImage", guard.ForPolicies, ecrin.OnRead, (*ecrin.Service).ReadImage),
+	long(ecrinOp("ListTags", guard.ForPolicies, ecrin.OnTags, (*ecrin.Service).ListTags)),
+	ecrinOp("ListPullThroughUsage", guard.ForPolicies, ecrin.OnPullThroughUsage, (*ecrin.Service).ListPullThroughUsage),
+	ecrinOp("ListImagePulls", guard.ForPolicies, ecrin.OnPinned[*ecrintypes.ListImagePullsRequest], (*ecrin.Service).ListImagePulls),
+	long(ecrinOp("ListImageLayers", guard.ForPolicies, ecrin.OnLayers, (*ecrin.Service).ListImageLayers)),
 	ecrinOp("PinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).PinImage),
 	ecrinOp("UnpinImage", guard.ForPolicies, ecrin.OnPinned, (*ecrin.Service).UnpinImage),
 	ecrinOp("ListPinnedImages", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListPinnedImages),
@@ -402,6 +407,9 @@ func quiet(r row, when func(by identity.Caller, in awswire.Input) bool) row {
 	r.op.quiet = when
 	return r
 }
+
+// always reports that a call has no audit line: each page of the console makes it.
+func always(identity.Caller, awswire.Input) bool { return true }
 
 // followsTrail reports whether the operator reads a further page of the audit trail. Such calls have no audit line,
 // because following the trail would otherwise add a line for each page.

@@ -35,6 +35,10 @@ func digestOf(out any) string {
 	switch v := out.(type) {
 	case *ecrtypes.PutImageResponse:
 		return v.Image.ImageId.ImageDigest
+	case *ecrtypes.BatchGetImageResponse:
+		if len(v.Images) == 1 {
+			return v.Images[0].ImageId.ImageDigest
+		}
 	case *ecrtypes.CompleteLayerUploadResponse:
 		return v.LayerDigest
 	case *ecrintypes.RestoreImageResponse:

@@ -19,8 +19,8 @@ func TestLongOperationsTakeTurns(t *testing.T) {
 		}
 	}
 	slices.Sort(long)
-	want := []string{"GetUsageHistory", "ListDeployments", "ListImageReports", "ListReportedRepositories", "ListRepositoryUsage",
-		"PreviewEntitlement", "SearchImages", "SearchRepositories"}
+	want := []string{"GetUsageHistory", "ListDeployments", "ListImageLayers", "ListImageReports", "ListReportedRepositories",
+		"ListRepositoryUsage", "ListTags", "PreviewEntitlement", "SearchImages", "SearchRepositories"}
 	if !slices.Equal(long, want) {
 		t.Errorf("operations that wait: got %q, want %q", long, want)
 	}

@@ -256,7 +256,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})
 	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
-		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place, Remotes: a.remotes})
+		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place, Remotes: a.remotes, Counted: a.usage.CountCache})
 	a.configs = configrepo.New(configrepo.Options{Meta: a.meta, Keys: keys, Remotes: a.remotes, Guard: outward,
 		Local: c.ConfigPaths, Now: now})
 	record := trail.New(a.trail, a.pump, id, now)

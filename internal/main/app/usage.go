@@ -60,6 +60,9 @@ func (a *App) countRequest(ev *web.Event, status int, sent int64) {
 		case did.Pulls > 0 && ev.Tag == "":
 			of.Tag = a.usage.TagOf(looked)
 		}
+		if did.Pulls > 0 {
+			of.Digest = ev.Digest
+		}
 	}
 	a.usage.Count(of, did)
 }

@@ -22,7 +22,7 @@ func (c *commands) image() *cobra.Command {
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore(), c.imageCopy(), c.imagePin(), c.imageUnpin(),
-		c.imagePinned(), c.imageUses(), c.imageUntag(), c.imageDelete())
+		c.imagePinned(), c.imageUses(), c.imageUntag(), c.imageDelete(), c.imagePulls(), c.imageLayers())
 	return cmd
 }
 

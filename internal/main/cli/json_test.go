@@ -244,6 +244,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"lifecycle preview team/app",
 		"lifecycle get team/app",
 		"image pin team/app:2.0", "image pinned team/app", "image uses team/app:2.0", "image unpin team/app@$digest",
+		"image pulls team/app:2.0", "image layers team/app:2.0", "usage --by rule",
 		"image delete team/app:2.0", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "usage --since 1d --by principal",
 		"usage --by tag --hourly", "search images app --sort size --limit 1",

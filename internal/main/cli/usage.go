@@ -30,12 +30,16 @@ func (c *commands) usage() *cobra.Command {
 	var h usageHistory
 	f := cmd.Flags()
 	f.StringVar(&h.since, "since", "", "what was done from this `time` on: 30d, 12h, 2026-08-01")
-	f.StringVar(&h.by, "by", "", "what was done of each `repository|principal|tag`; of tags, pulls alone")
+	f.StringVar(&h.by, "by", "",
+		"what was done of each `repository|principal|tag|rule`; of tags, pulls alone; of pull through cache rules, 30 days")
 	f.BoolVar(&h.hourly, "hourly", false, "what was done in each hour")
 	f.BoolVar(&h.daily, "daily", false, "what was done on each day")
 	f.StringVar(&h.repository, "repository", "", "what was done for this `repository`")
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if h == (usageHistory{by: "rule"}) {
+			return c.showRuleUsage(cmd, reg, *asJSON)
+		}
 		if h != (usageHistory{}) {
 			return c.showUsageHistory(cmd, reg, h, *asJSON)
 		}

@@ -32,7 +32,7 @@ func (h usageHistory) request(now time.Time) (*ecrintypes.GetUsageHistoryRequest
 	case "tag":
 		in.GroupBy = ecrintypes.UsageGroupTAG
 	default:
-		return nil, usageError{fmt.Errorf("--by: want repository, principal or tag, got %q", h.by)}
+		return nil, usageError{fmt.Errorf("--by: want repository, principal or tag, or rule alone, got %q", h.by)}
 	}
 	if h.hourly && h.daily {
 		return nil, usageError{errors.New("want --hourly or --daily, not both")}

@@ -59,6 +59,9 @@ func (v *CopyImageRequest) GetImageDigest() string { return v.ImageDigest }
 // GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *CopyImageRequest) GetImageTag() string { return v.ImageTag }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *CountWaitingRequest) GetRegistryId() string { return v.RegistryId }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CreateAccessKeyRequest) GetAccountId() string { return v.AccountId }
 
@@ -398,6 +401,30 @@ func (v *ListEntitlementsRequest) GetApplicationSlug() string { return v.Applica
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListEventsRequest) GetRegistryId() string { return v.RegistryId }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListImageLayersRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ListImageLayersRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *ListImageLayersRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *ListImageLayersRequest) GetImageDigest() string { return v.ImageDigest }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListImagePullsRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ListImagePullsRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *ListImagePullsRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *ListImagePullsRequest) GetImageDigest() string { return v.ImageDigest }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListImageReportsRequest) GetAccountId() string { return v.AccountId }
 
@@ -439,6 +466,9 @@ func (v *ListPromotionsRequest) GetAccountId() string { return v.AccountId }
 
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
 func (v *ListPromotionsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListPullThroughUsageRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListPullsRequest) GetAccountId() string { return v.AccountId }
@@ -493,6 +523,12 @@ func (v *ListTagHistoryRequest) GetRepositoryName() string { return v.Repository
 
 // GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetImageTag() string { return v.ImageTag }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListTagsRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ListTagsRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListTokensRequest) GetAccountId() string { return v.AccountId }

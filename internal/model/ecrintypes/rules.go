@@ -150,6 +150,8 @@ var (
 	ruleTokenId                = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
 	ruleUsageGranularity       = &awswire.StringRule{Enum: []string{"HOURLY", "DAILY"}}
 	ruleUsageGroup             = &awswire.StringRule{Enum: []string{"REPOSITORY", "PRINCIPAL", "TAG", "REGISTRY"}}
+	ruleUsageRepositoryList    = awswire.SizeRule{Max: 50}
+	ruleUsageTagList           = awswire.SizeRule{Max: 50}
 	ruleVendorName             = &awswire.StringRule{Min: 1, Max: 255}
 	ruleVendorText             = &awswire.StringRule{Max: 255}
 	ruleVendorWord             = &awswire.StringRule{Max: 255}

@@ -316,6 +316,17 @@ type CopyImageResponse struct {
 	JobId       string   `json:"jobId,omitzero"` // 1 to 19 characters
 }
 
+// CountWaitingRequest is the request of CountWaiting.
+type CountWaitingRequest struct {
+	RegistryId string `json:"registryId,omitzero"`
+}
+
+// CountWaitingResponse is the answer of CountWaiting.
+type CountWaitingResponse struct {
+	OpenAccessRequests  *int32 `json:"openAccessRequests,omitzero"`
+	FailingIntegrations *int32 `json:"failingIntegrations,omitzero"`
+}
+
 // CreateAccessKeyRequest is the request of CreateAccessKey.
 type CreateAccessKeyRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -1025,14 +1036,16 @@ type GetRepositoryProtectionRequest struct {
 
 // GetUsageHistoryRequest is the request of GetUsageHistory.
 type GetUsageHistoryRequest struct {
-	RegistryId     string           `json:"registryId,omitzero"`
-	RepositoryName string           `json:"repositoryName,omitzero"` // 2 to 256 characters
-	GroupBy        UsageGroup       `json:"groupBy,omitzero"`
-	Granularity    UsageGranularity `json:"granularity,omitzero"`
-	StartTime      *awswire.Time    `json:"startTime,omitzero"`
-	EndTime        *awswire.Time    `json:"endTime,omitzero"`
-	NextToken      string           `json:"nextToken,omitzero"`  // at most 4096 characters
-	MaxResults     *int32           `json:"maxResults,omitzero"` // 1 to 1000
+	RegistryId      string           `json:"registryId,omitzero"`
+	RepositoryName  string           `json:"repositoryName,omitzero"`  // 2 to 256 characters
+	RepositoryNames []string         `json:"repositoryNames,omitzero"` // 0 to 50 elements
+	ImageTags       []string         `json:"imageTags,omitzero"`       // 0 to 50 elements
+	GroupBy         UsageGroup       `json:"groupBy,omitzero"`
+	Granularity     UsageGranularity `json:"granularity,omitzero"`
+	StartTime       *awswire.Time    `json:"startTime,omitzero"`
+	EndTime         *awswire.Time    `json:"endTime,omitzero"`
+	NextToken       string           `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32           `json:"maxResults,omitzero"` // 1 to 1000
 }
 
 // GetUsageHistoryResponse is the answer of GetUsageHistory.
@@ -1240,6 +1253,12 @@ type JobTransfer struct {
 	BytesDone   int64 `json:"bytesDone"`   // required
 	BytesTotal  int64 `json:"bytesTotal"`  // required
 	BytesSent   int64 `json:"bytesSent"`   // required
+}
+
+// LayerHolder is a part of requests or answers.
+type LayerHolder struct {
+	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+	Images         int32  `json:"images"`         // required
 }
 
 // LayerVerdict is a part of requests or answers.
@@ -1545,6 +1564,44 @@ type ListEventsResponse struct {
 	AtEnd    bool     `json:"atEnd"`    // required
 }
 
+// ListImageLayersRequest is the request of ListImageLayers.
+type ListImageLayersRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageTag       string `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string `json:"imageDigest,omitzero"` // at most 200 characters
+}
+
+// ListImageLayersResponse is the answer of ListImageLayers.
+type ListImageLayersResponse struct {
+	ImageDigest string        `json:"imageDigest"` // required, at most 200 characters
+	Layers      []SharedLayer `json:"layers"`      // required
+	More        bool          `json:"more"`        // required
+}
+
+// ListImagePullsRequest is the request of ListImagePulls.
+type ListImagePullsRequest struct {
+	RegistryId     string        `json:"registryId,omitzero"`
+	RepositoryName string        `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageTag       string        `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string        `json:"imageDigest,omitzero"` // at most 200 characters
+	Since          *awswire.Time `json:"since,omitzero"`
+	NextToken      string        `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults     *int32        `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListImagePullsResponse is the answer of ListImagePulls.
+type ListImagePullsResponse struct {
+	ImageDigest    string       `json:"imageDigest"`        // required, at most 200 characters
+	StartTime      awswire.Time `json:"startTime"`          // required
+	Pulls          []PulledBy   `json:"pulls"`              // required
+	Principals     int32        `json:"principals"`         // required
+	TotalPulls     int64        `json:"totalPulls"`         // required
+	OtherPulls     int64        `json:"otherPulls"`         // required
+	UncountedPulls int64        `json:"uncountedPulls"`     // required
+	NextToken      string       `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListImageReportsRequest is the request of ListImageReports.
 type ListImageReportsRequest struct {
 	AccountId       string               `json:"accountId,omitzero"`
@@ -1643,6 +1700,17 @@ type ListPromotionsRequest struct {
 type ListPromotionsResponse struct {
 	Promotions []ReleasePromotion `json:"promotions"`         // required
 	NextToken  string             `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListPullThroughUsageRequest is the request of ListPullThroughUsage.
+type ListPullThroughUsageRequest struct {
+	RegistryId string `json:"registryId,omitzero"`
+}
+
+// ListPullThroughUsageResponse is the answer of ListPullThroughUsage.
+type ListPullThroughUsageResponse struct {
+	StartTime awswire.Time       `json:"startTime"` // required
+	Rules     []PullThroughUsage `json:"rules"`     // required
 }
 
 // ListPullsRequest is the request of ListPulls.
@@ -1768,6 +1836,21 @@ type ListTagHistoryResponse struct {
 	NextToken string    `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListTagsRequest is the request of ListTags.
+type ListTagsRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`      // required, 2 to 256 characters
+	TagPattern     string `json:"tagPattern,omitzero"` // 1 to 128 characters
+	NextToken      string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults     *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListTagsResponse is the answer of ListTags.
+type ListTagsResponse struct {
+	Tags      []ListedTag `json:"tags"`               // required
+	NextToken string      `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListTokensRequest is the request of ListTokens.
 type ListTokensRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -1804,6 +1887,12 @@ type ListWebhooksRequest struct {
 type ListWebhooksResponse struct {
 	Webhooks  []Webhook `json:"webhooks"`           // required
 	NextToken string    `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListedTag is a part of requests or answers.
+type ListedTag struct {
+	ImageTag    string `json:"imageTag"`    // required, 1 to 128 characters
+	ImageDigest string `json:"imageDigest"` // required, at most 200 characters
 }
 
 // ManagedPolicy is a part of requests or answers.
@@ -1913,6 +2002,27 @@ type Pull struct {
 	UpstreamStatus *int32       `json:"upstreamStatus,omitzero"`
 	UpstreamCode   string       `json:"upstreamCode,omitzero"`
 	RequestId      string       `json:"requestId"` // required
+}
+
+// PullThroughUsage is a part of requests or answers.
+type PullThroughUsage struct {
+	EcrRepositoryPrefix string        `json:"ecrRepositoryPrefix"` // required
+	Hits                int64         `json:"hits"`                // required
+	Misses              int64         `json:"misses"`              // required
+	StaleHits           int64         `json:"staleHits"`           // required
+	SavedBytes          int64         `json:"savedBytes"`          // required
+	FetchedBytes        int64         `json:"fetchedBytes"`        // required
+	LimitReached        int64         `json:"limitReached"`        // required
+	LimitReachedAt      *awswire.Time `json:"limitReachedAt,omitzero"`
+}
+
+// PulledBy is a part of requests or answers.
+type PulledBy struct {
+	Principal    string       `json:"principal"`    // required
+	Pulls        int64        `json:"pulls"`        // required
+	DigestPulls  int64        `json:"digestPulls"`  // required
+	ImageTags    []string     `json:"imageTags"`    // required
+	LastPulledAt awswire.Time `json:"lastPulledAt"` // required
 }
 
 // PulledImage is a part of requests or answers.
@@ -2218,6 +2328,13 @@ type RedeliverWebhookRequest struct {
 
 // RedeliverWebhookResponse is the answer of RedeliverWebhook.
 type RedeliverWebhookResponse struct {
+}
+
+// RegistryTotals is a part of requests or answers.
+type RegistryTotals struct {
+	Repositories int32 `json:"repositories"` // required
+	Images       int64 `json:"images"`       // required
+	SizeInBytes  int64 `json:"sizeInBytes"`  // required
 }
 
 // ReleaseChart is a part of requests or answers.
@@ -2530,6 +2647,7 @@ type SearchImagesResponse struct {
 // SearchRepositoriesRequest is the request of SearchRepositories.
 type SearchRepositoriesRequest struct {
 	RegistryId       string            `json:"registryId,omitzero"`
+	Totals           *bool             `json:"totals,omitzero"`
 	RepositoryPrefix string            `json:"repositoryPrefix,omitzero"` // 1 to 256 characters
 	NamePattern      string            `json:"namePattern,omitzero"`      // 1 to 256 characters
 	SortBy           RepositorySortKey `json:"sortBy,omitzero"`
@@ -2540,7 +2658,8 @@ type SearchRepositoriesRequest struct {
 
 // SearchRepositoriesResponse is the answer of SearchRepositories.
 type SearchRepositoriesResponse struct {
-	Repositories []FoundRepository `json:"repositories"`       // required
+	Repositories []FoundRepository `json:"repositories"` // required
+	Totals       *RegistryTotals   `json:"totals,omitzero"`
 	NextToken    string            `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
@@ -2597,6 +2716,14 @@ type SharedIntegrationRequest struct {
 // SharedIntegrationResponse is the answer of ShareIntegration.
 type SharedIntegrationResponse struct {
 	Shared SharedIntegration `json:"shared"` // required
+}
+
+// SharedLayer is a part of requests or answers.
+type SharedLayer struct {
+	LayerDigest  string        `json:"layerDigest"`  // required, at most 200 characters
+	Images       int32         `json:"images"`       // required
+	Repositories []LayerHolder `json:"repositories"` // required
+	More         bool          `json:"more"`         // required
 }
 
 // SignDocumentRequest is the request of SignDocument.

@@ -184,6 +184,17 @@ func (v *CopyImageRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CountWaitingRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CountWaitingRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CreateAccessKeyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -809,6 +820,18 @@ func (v *GetUsageHistoryRequest) Validate() error {
 func (v *GetUsageHistoryRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.Optional(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	if v.RepositoryNames != nil {
+		c.Size(at+"repositoryNames", len(v.RepositoryNames), ruleUsageRepositoryList)
+		for _, e := range v.RepositoryNames {
+			c.Within(at+"repositoryNames", awswire.Elements, e, ruleRepositoryName)
+		}
+	}
+	if v.ImageTags != nil {
+		c.Size(at+"imageTags", len(v.ImageTags), ruleUsageTagList)
+		for _, e := range v.ImageTags {
+			c.Within(at+"imageTags", awswire.Elements, e, ruleImageTag)
+		}
+	}
 	c.Optional(at+"groupBy", string(v.GroupBy), ruleUsageGroup)
 	c.Optional(at+"granularity", string(v.Granularity), ruleUsageGranularity)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
@@ -1114,6 +1137,38 @@ func (v *ListEventsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListImageLayersRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListImageLayersRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListImagePullsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListImagePullsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListImageReportsRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1227,6 +1282,17 @@ func (v *ListPromotionsRequest) check(c *awswire.Checker, at string) {
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListPullThroughUsageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListPullThroughUsageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -1364,6 +1430,23 @@ func (v *ListTagHistoryRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListTagsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListTagsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"tagPattern", v.TagPattern, ruleTagGlob)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)

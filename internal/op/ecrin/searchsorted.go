@@ -156,8 +156,10 @@ type repositoryPlace struct {
 
 // SearchRepositories returns the repositories of a registry that have what the request asks for, with their sizes, by pages, in the order
 // of sortBy; without it in that of their names. A page can have fewer repositories than it may have, or none: it decides about at most
-// 200, and by name reads at most 5,000. A repository is found if the caller may both ecrin:SearchRepositories and
-// ecr:DescribeRepositories on it.
+// 200, and by name reads at most 5,000. In another order, with a prefix or a pattern all repositories with the prefix are read and sorted.
+// A repository is found if the caller may both ecrin:SearchRepositories and
+// ecr:DescribeRepositories on it. With totals, a caller who may ecr:DescribeRepositories on repository/* gets what the registry has,
+// whatever the request selects.
 //
 // Errors: fault.InvalidParameter (nextToken, sortOrder), fault.LimitExceeded (too many to sort).
 func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r ecr.Registry, in *ecrintypes.SearchRepositoriesRequest) (
@@ -174,17 +176,27 @@ func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r 
 		}
 	}
 	out := &ecrintypes.SearchRepositoriesResponse{Repositories: []ecrintypes.FoundRepository{}}
+	if in.Totals != nil && *in.Totals {
+		if out.Totals, err = s.totals(ctx, by, r); err != nil {
+			return nil, err
+		}
+	}
 	limit, seen := pageSize(in.MaxResults, 100), s.sightOf(by, r, "ecrin:SearchRepositories", "ecr:DescribeRepositories")
 	wanted := func(repo string) bool { return in.NamePattern == "" || nameLike(in.NamePattern, repo) }
+	whole := in.NamePattern == "" && in.RepositoryPrefix == ""
 	most := searchStep
-	if !byName {
+	if !byName && !whole {
 		most = maxSearchedImages
 	}
 	for read := 0; read < maxSearchedImages; read += most {
 		var step []meta.RepositorySummary
-		if byName {
+		switch {
+		case byName:
 			step, err = s.meta.RepositoriesByName(ctx, r.Registry, at.After, most)
-		} else {
+		case whole:
+			most = min(max(limit+1, maxSearchedRepositories/2), searchStep)
+			step, err = s.meta.RepositoriesInOrder(ctx, r.Registry, order, at.At, most)
+		default:
 			step, err = s.meta.SearchRepositories(ctx, meta.RepositorySearch{Registry: r.Registry, Order: order, After: at.At,
 				Prefix: in.RepositoryPrefix, From: before(in.RepositoryPrefix), Wanted: wanted, Limit: most,
 				Most: maxSortedRepositories})
@@ -200,7 +212,7 @@ func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r 
 			if !strings.HasPrefix(one.Name, in.RepositoryPrefix) { // all others follow the last one with the prefix
 				return out, nil
 			}
-			if wanted(one.Name) {
+			if one.Name != "" && wanted(one.Name) {
 				repo, full, err := seen.of(ctx, one.ID)
 				if err != nil {
 					return nil, err
@@ -221,6 +233,19 @@ func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r 
 	}
 	out.NextToken = s.pages.Listing(scope).SealJSON(at)
 	return out, nil
+}
+
+// totals returns what a registry has, nil for a caller who may not describe all its repositories.
+func (s *Service) totals(ctx context.Context, by identity.Caller, r ecr.Registry) (*ecrintypes.RegistryTotals, error) {
+	if by.Kind != identity.Operator { // who has all actions of ecrin and none of ECR
+		ok, err := s.guard.Allowed(ctx, by, r.From, guard.Ask{Action: "ecr:DescribeRepositories", Owner: guard.OwnedBy(r.Account),
+			Region: r.Region, Resource: r.RepositoryARN("*")})
+		if err != nil || !ok {
+			return nil, err
+		}
+	}
+	t, err := s.meta.RegistryTotals(ctx, r.Registry)
+	return &ecrintypes.RegistryTotals{Repositories: int32(min(t.Repositories, 1<<31-1)), Images: t.Images, SizeInBytes: t.Bytes}, err
 }
 
 // nameLike reports whether a name is like a pattern, in which * stands for any characters, also /, and ? for one.

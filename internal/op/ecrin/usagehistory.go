@@ -1,7 +1,9 @@
 package ecrin
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,21 +16,28 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// OnUsageHistory resolves the registry whose usage is read: all its repositories, or the one of the request, which need not exist any more.
+// OnUsageHistory resolves the registry whose usage is read: all its repositories, or those of the request, which need not exist any more.
 func OnUsageHistory(s *Service, _ context.Context, req guard.Request, in *ecrintypes.GetUsageHistoryRequest) (
 	guard.Target[ecr.Registry], error) {
 	at, err := s.registryOf(req, in.RegistryId)
 	if err != nil {
 		return guard.Target[ecr.Registry]{}, err
 	}
-	of := "*"
+	names := slices.Clone(in.RepositoryNames)
 	if in.RepositoryName != "" {
-		if _, err := name.ParseRepo(in.RepositoryName); err != nil {
+		names = append(names, in.RepositoryName)
+	}
+	t := guard.Target[ecr.Registry]{Value: at}
+	for _, one := range names {
+		if _, err := name.ParseRepo(one); err != nil {
 			return guard.Target[ecr.Registry]{}, err
 		}
-		of = in.RepositoryName
+		t.Asks = append(t.Asks, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: at.Region, Resource: at.RepositoryARN(one)})
 	}
-	return guard.On(at, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: at.Region, Resource: at.RepositoryARN(of)}), nil
+	if len(names) == 0 {
+		t.Asks = []guard.Ask{{Owner: guard.OwnedBy(at.Account), Region: at.Region, Resource: at.RepositoryARN("*")}}
+	}
+	return t, nil
 }
 
 // usageHistoryPlace is where a listing of usage of hours or days continues.
@@ -41,7 +50,10 @@ type usageHistoryPlace struct {
 // registry together; together with a repository name, of that repository. Without
 // times it begins 24 hours ago, or with days 30 days ago, and ends now. Numbers appear after up to half a minute.
 //
-// Errors: fault.InvalidParameter (nextToken, the times, or principals of one repository).
+// With repositoryNames, or a repository and imageTags, the answer has the rows of these, in the order of time and names and without pages:
+// at most 50 names in at most 31 hours or days.
+//
+// Errors: fault.InvalidParameter (nextToken, the times, principals of one repository, or names with what has none).
 func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.Registry, in *ecrintypes.GetUsageHistoryRequest) (
 	*ecrintypes.GetUsageHistoryResponse, error) {
 	q := meta.UsageQuery{Registry: r.Registry, Kind: meta.ByRepository, Daily: in.Granularity == ecrintypes.UsageGranularityDAILY,
@@ -69,6 +81,17 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 		return nil, ecr.BadMember("startTime", "must not be after endTime")
 	}
 	q.From = q.From.UTC().Truncate(unit) // the hour or day in which it is
+	if len(in.RepositoryNames)+len(in.ImageTags) > 0 {
+		rows, err := s.usageOfNames(ctx, q, in, unit)
+		if err != nil {
+			return nil, err
+		}
+		out := &ecrintypes.GetUsageHistoryResponse{Usage: []ecrintypes.UsagePeriod{}}
+		for _, row := range rows {
+			out.Usage = append(out.Usage, usagePeriod(q, in, row))
+		}
+		return out, nil
+	}
 	scope := "GetUsageHistory " + r.Registry.String() + " " + in.RepositoryName + " " + string(in.GroupBy) + " " + string(in.Granularity)
 	var at usageHistoryPlace
 	if err := s.resume(scope, in.NextToken, &at); err != nil {
@@ -92,19 +115,51 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 		out.NextToken = s.pages.Listing(scope).SealJSON(usageHistoryPlace{last.Start, last.Region, last.Subject})
 	}
 	for _, row := range rows {
-		one := ecrintypes.UsagePeriod{StartTime: *awswire.At(row.Start), Pulls: row.Pulls, Pushes: row.Pushes, Denials: row.Denials,
-			SentBytes: row.Sent, StoredBytes: row.Stored}
-		switch {
-		case in.GroupBy == ecrintypes.UsageGroupREGISTRY:
-			one.RepositoryName = in.RepositoryName
-		case q.Kind == meta.ByPrincipal:
-			one.Principal = row.Subject
-		case q.Kind == meta.ByTag:
-			one.RepositoryName, one.ImageTag, _ = strings.Cut(row.Subject, ":")
-		default:
-			one.RepositoryName = row.Subject
-		}
-		out.Usage = append(out.Usage, one)
+		out.Usage = append(out.Usage, usagePeriod(q, in, row))
 	}
 	return out, nil
+}
+
+// usagePeriod returns a row as the answer has it.
+func usagePeriod(q meta.UsageQuery, in *ecrintypes.GetUsageHistoryRequest, row meta.UsageRow) ecrintypes.UsagePeriod {
+	one := ecrintypes.UsagePeriod{StartTime: *awswire.At(row.Start), Pulls: row.Pulls, Pushes: row.Pushes, Denials: row.Denials,
+		SentBytes: row.Sent, StoredBytes: row.Stored}
+	switch {
+	case in.GroupBy == ecrintypes.UsageGroupREGISTRY:
+		one.RepositoryName = in.RepositoryName
+	case q.Kind == meta.ByPrincipal:
+		one.Principal = row.Subject
+	case q.Kind == meta.ByTag:
+		one.RepositoryName, one.ImageTag, _ = strings.Cut(row.Subject, ":")
+	default:
+		one.RepositoryName = row.Subject
+	}
+	return one
+}
+
+// usageOfNames returns the rows of the repositories or tags of a request.
+func (s *Service) usageOfNames(ctx context.Context, q meta.UsageQuery, in *ecrintypes.GetUsageHistoryRequest, unit time.Duration) (
+	[]meta.UsageRow, error) {
+	names := in.RepositoryNames
+	switch {
+	case in.NextToken != "":
+		return nil, ecr.BadMember("nextToken", "an answer about names has one page")
+	case q.To.Sub(q.From) > meta.MaxUsagePeriods*unit:
+		return nil, ecr.BadMember("startTime", "an answer about names has at most 31 hours or days")
+	case len(in.ImageTags) > 0 && (len(names) > 0 || in.RepositoryName == "" || q.Kind != meta.ByTag):
+		return nil, ecr.BadMember("imageTags", "tags are of one repositoryName, by TAG")
+	case len(names) > 0 && (in.RepositoryName != "" || q.Kind != meta.ByRepository || in.GroupBy == ecrintypes.UsageGroupREGISTRY):
+		return nil, ecr.BadMember("repositoryNames", "they are counted by REPOSITORY, and without repositoryName")
+	}
+	if len(in.ImageTags) > 0 {
+		names = nil
+		for _, tag := range in.ImageTags {
+			names = append(names, in.RepositoryName+":"+tag)
+		}
+	}
+	rows, err := s.meta.UsageOf(ctx, q, names)
+	slices.SortFunc(rows, func(a, b meta.UsageRow) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Subject, b.Subject))
+	})
+	return rows, err
 }

@@ -284,6 +284,13 @@ func (s *Store) AccessRequestsIn(ctx context.Context, r name.Registry, state Acc
 		AND until > $5 ORDER BY id DESC LIMIT $6`, r.Account.String(), r.Region.String(), state, below, after, limit)
 }
 
+// CountOpenAccessRequests counts the open requests for access to the repositories of a registry, up to a limit.
+func (s *Store) CountOpenAccessRequests(ctx context.Context, r name.Registry, limit int) (n int, err error) {
+	err = s.read.row(ctx, `SELECT COUNT(*) FROM (SELECT 1 AS one FROM access_requests WHERE account = $1 AND region = $2 AND state = 0
+		AND until > $3 LIMIT $4) counted`, args{r.Account.String(), r.Region.String(), micros(s.now()), limit}, &n)
+	return n, err
+}
+
 // AccessRequestsOf lists the requests for access of a principal, as AccessRequests.
 func (s *Store) AccessRequestsOf(ctx context.Context, principal string, below int64, limit int) ([]AccessRequest, error) {
 	return s.accessRows(ctx, `SELECT `+accessColumns+` FROM access_requests WHERE principal = $1 AND id < $2 ORDER BY id DESC LIMIT $3`,

@@ -192,6 +192,9 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 		if _, err := t.exec(`DELETE FROM usage_counters WHERE account = $1`, id.String()); err != nil {
 			return err
 		}
+		if _, err := t.exec(`DELETE FROM image_pulls WHERE account = $1`, id.String()); err != nil {
+			return err
+		}
 		t.touch(scope{kind: scopeEverything}) // the rows of many tables are deleted with the account
 		_, err = t.exec(`DELETE FROM accounts WHERE id = $1`, id.String())
 		return err

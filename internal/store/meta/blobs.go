@@ -129,6 +129,13 @@ func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, l
 	return all, err
 }
 
+// ImagesWithBlob returns the number of images of a repository that refer to a blob and are not deleted, at most limit.
+func (s *Store) ImagesWithBlob(ctx context.Context, repository int64, d name.Digest, limit int) (n int, err error) {
+	err = s.read.row(ctx, `SELECT COUNT(*) FROM (SELECT 1 AS one FROM image_references
+		WHERE repository = $1 AND target = $2 AND kind = 1 LIMIT $3) counted`, args{repository, d.String(), limit}, &n)
+	return n, err
+}
+
 // RemoveBlob removes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image refers
 // to it), fault.RepositoryNotFound.
 func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) error {

@@ -97,7 +97,7 @@ func (s *Store) Column(ctx context.Context, text string, a ...any) (all []string
 
 // Explain returns the plan of a statement, one element for each step.
 func (s *Store) Explain(ctx context.Context, text string) (steps []string, err error) {
-	values := make([]any, 80) // the driver needs one for each parameter
+	values := make([]any, 99) // the driver needs one for each parameter
 	for len(values) > 0 && !strings.Contains(text, fmt.Sprint("$", len(values))) {
 		values = values[1:]
 	}
@@ -181,7 +181,7 @@ func (s *Store) ExplainPostgreSQL(ctx context.Context, text string) (steps []str
 		return nil, err
 	}
 	defer conn.ExecContext(ctx, `DEALLOCATE planned`)
-	values := 80
+	values := 99
 	for values > 0 && !strings.Contains(text, fmt.Sprint("$", values)) {
 		values--
 	}

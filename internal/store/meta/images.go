@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -276,6 +277,53 @@ func (s *Store) ImageIDs(ctx context.Context, repository int64, state TagState, 
 		all = append(all, id)
 		return err
 	})
+	return all, err
+}
+
+// NewestTag is the Position before all of NewestTags.
+var NewestTag = Position{PushedAt: math.MaxInt64}
+
+// NewestTags returns (digest, tag) pairs, those of the image that was pushed last first, and of one image by name: those after the given
+// one, at most limit.
+func (s *Store) NewestTags(ctx context.Context, repository int64, after Position, limit int) (all []ImageID, err error) {
+	if after.Tag != "" { // the remaining tags of the last image of the previous page
+		d, err := name.ParseDigest(after.Digest)
+		if err != nil {
+			return nil, err
+		}
+		tags, err := s.tagsOf(ctx, repository, d, after.Tag, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, tag := range tags {
+			all = append(all, ImageID{Position{after.PushedAt, after.Digest, tag}})
+		}
+	}
+	if len(all) == limit {
+		return all, nil
+	}
+	err = s.read.rows(ctx,
+		`SELECT i.pushed_at, i.digest, t.tag FROM images i JOIN tags t ON t.repository = i.repository AND t.digest = i.digest
+		WHERE i.repository = $1 AND i.tagged = 1 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) < ($2, $3)
+		ORDER BY i.pushed_at DESC, i.digest DESC, t.tag LIMIT $4`,
+		args{repository, after.PushedAt, position(after.Digest), limit - len(all)}, func(scan func(...any) error) error {
+			var id ImageID
+			err := scan(&id.PushedAt, &id.Digest, &id.Tag)
+			all = append(all, id)
+			return err
+		})
+	return all, err
+}
+
+// TagsFrom returns (digest, tag) pairs of a repository, sorted by the bytes of the tags: those from a text on, at most limit.
+func (s *Store) TagsFrom(ctx context.Context, repository int64, from string, limit int) (all []ImageID, err error) {
+	err = s.read.rows(ctx, `SELECT digest, tag FROM tags WHERE repository = $1 AND tag >= $2 ORDER BY tag LIMIT $3`,
+		args{repository, from, limit}, func(scan func(...any) error) error {
+			var id ImageID
+			err := scan(&id.Digest, &id.Tag)
+			all = append(all, id)
+			return err
+		})
 	return all, err
 }
 

@@ -102,6 +102,8 @@ var caches = map[string][]scopeKind{
 	"repository_totals":         nil,
 	"storage_quotas":            nil,
 	"usage_counters":            nil,
+	"image_pulls":               nil,
+	"cache_counts":              nil,
 	"pull_log":                  nil,
 	"egress":                    nil,
 	"egress_months":             nil,

@@ -310,6 +310,13 @@ func (s *Store) Integrations(ctx context.Context, account name.Account) (all []I
 	return all, err
 }
 
+// CountFailingIntegrations counts the integrations of an account whose last test or use has failed, up to a limit.
+func (s *Store) CountFailingIntegrations(ctx context.Context, account name.Account, limit int) (n int, err error) {
+	err = s.read.row(ctx, `SELECT COUNT(*) FROM (SELECT 1 AS one FROM integrations WHERE account = $1 AND error <> '' LIMIT $2) counted`,
+		args{account.String(), limit}, &n)
+	return n, err
+}
+
 // IntegrationTested stores when an integration was tested, or what its last use said: "" for success. A version that is not stored any more
 // changes nothing.
 func (s *Store) IntegrationTested(ctx context.Context, i Integration, problem string, tested bool) error {

@@ -23,6 +23,22 @@ var whole = map[string]string{
 	`SELECT DISTINCT account, region FROM repositories WHERE deleted_at = 0 ORDER BY account, region`: "for the operator, who asks seldom",
 	`SELECT kind, (SELECT MIN(r.waiting_since) FROM replications r WHERE r.integration = i.id AND r.waiting_since > 0)
 		FROM integrations i WHERE serves_account <> ''`: "a metric of each kind, from one value of each integration",
+	`SELECT repository, images, bytes, pushed_at, pulled_at,
+	COALESCE((SELECT r.name FROM repositories r WHERE r.id = repository_totals.repository AND r.deleted_at <= 0), '')
+	FROM repository_totals WHERE account = $1 AND region = $2 AND (bytes, repository) < ($3, $4)
+		ORDER BY bytes DESC, repository DESC LIMIT $5`: "the database sorts the totals of one registry, short rows",
+	`SELECT repository, images, bytes, pushed_at, pulled_at,
+	COALESCE((SELECT r.name FROM repositories r WHERE r.id = repository_totals.repository AND r.deleted_at <= 0), '')
+	FROM repository_totals WHERE account = $1 AND region = $2 AND (bytes, repository) > ($3, $4)
+		ORDER BY bytes, repository LIMIT $5`: "the database sorts the totals of one registry, short rows",
+	`SELECT repository, images, bytes, pushed_at, pulled_at,
+	COALESCE((SELECT r.name FROM repositories r WHERE r.id = repository_totals.repository AND r.deleted_at <= 0), '')
+	FROM repository_totals WHERE account = $1 AND region = $2 AND (images, repository) < ($3, $4)
+		ORDER BY images DESC, repository DESC LIMIT $5`: "the database sorts the totals of one registry, short rows",
+	`SELECT repository, images, bytes, pushed_at, pulled_at,
+	COALESCE((SELECT r.name FROM repositories r WHERE r.id = repository_totals.repository AND r.deleted_at <= 0), '')
+	FROM repository_totals WHERE account = $1 AND region = $2 AND (images, repository) > ($3, $4)
+		ORDER BY images, repository LIMIT $5`: "the database sorts the totals of one registry, short rows",
 	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its result is the whole table",
 	`SELECT host, account, application, created_at, created_by FROM application_hosts`:                "its result is the whole table",
 	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its result is the whole table",

@@ -120,6 +120,7 @@ var planned = map[string]string{
 	`SELECT COUNT(*) FROM (SELECT 1 AS one FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT $2) counted`: "both indexes " +
 		"begin with the repository",
 	`SELECT pushed_at FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`: "either index has the two columns",
+	`DELETE FROM cache_rules WHERE account = $1 AND region = $2 AND prefix = $3`:            "SQLite shows what goes with it",
 	`DELETE FROM integrations WHERE id = $1`:                                                "SQLite shows what goes with it",
 	`DELETE FROM applications WHERE id = $1`:                                                "SQLite shows what goes with it",
 	`DELETE FROM customers WHERE application = $1`:                                          "SQLite shows what goes with them",

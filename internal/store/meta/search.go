@@ -235,6 +235,65 @@ func (s *Store) SearchRepositories(ctx context.Context, q RepositorySearch) (bes
 	}
 }
 
+// orderedTotals has the columns, and the selection, of what repositories of a registry have.
+const orderedTotals = `repository, images, bytes, pushed_at, pulled_at,
+	COALESCE((SELECT r.name FROM repositories r WHERE r.id = repository_totals.repository AND r.deleted_at <= 0), '')
+	FROM repository_totals WHERE account = $1 AND region = $2 AND `
+
+// repositoriesInOrder are the statements for repositories by each key. Pushes and pulls have an index, by which they come in order; for the
+// others the database sorts the totals of the registry.
+var repositoriesInOrder = map[SearchOrder]string{
+	{BySize, false}: `SELECT ` + orderedTotals + `(bytes, repository) < ($3, $4)
+		ORDER BY bytes DESC, repository DESC LIMIT $5`,
+	{BySize, true}: `SELECT ` + orderedTotals + `(bytes, repository) > ($3, $4)
+		ORDER BY bytes, repository LIMIT $5`,
+	{ByImages, false}: `SELECT ` + orderedTotals + `(images, repository) < ($3, $4)
+		ORDER BY images DESC, repository DESC LIMIT $5`,
+	{ByImages, true}: `SELECT ` + orderedTotals + `(images, repository) > ($3, $4)
+		ORDER BY images, repository LIMIT $5`,
+	{ByPush, false}: `SELECT ` + orderedTotals + `(pushed_at, repository) < ($3, $4)
+		ORDER BY pushed_at DESC, repository DESC LIMIT $5`,
+	{ByPush, true}: `SELECT ` + orderedTotals + `(pushed_at, repository) > ($3, $4)
+		ORDER BY pushed_at, repository LIMIT $5`,
+	{ByPull, false}: `SELECT ` + orderedTotals + `(pulled_at, repository) < ($3, $4)
+		ORDER BY pulled_at DESC, repository DESC LIMIT $5`,
+	{ByPull, true}: `SELECT ` + orderedTotals + `(pulled_at, repository) > ($3, $4)
+		ORDER BY pulled_at, repository LIMIT $5`,
+}
+
+// RepositoriesInOrder returns repositories of a registry in an order: those behind a place, at most limit. Deleted ones are among them,
+// with the name "".
+func (s *Store) RepositoriesInOrder(ctx context.Context, reg name.Registry, o SearchOrder, after SearchPlace, limit int) (
+	all []RepositorySummary, err error) {
+	err = s.read.rows(ctx, repositoriesInOrder[o], args{reg.Account.String(), reg.Region.String(), after.Value, after.Repository, limit},
+		func(scan func(...any) error) error {
+			var r RepositorySummary
+			err := scan(&r.ID, &r.Images, &r.Bytes, &r.PushedAt, &r.PulledAt, &r.Name)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
+
+// RegistryTotals is what a registry has.
+type RegistryTotals struct {
+	Repositories int64
+	Images       int64
+	Bytes        int64 // of what its repositories hold, also deleted ones that can be restored
+}
+
+// RegistryTotals returns what a registry has.
+func (s *Store) RegistryTotals(ctx context.Context, reg name.Registry) (t RegistryTotals, err error) {
+	in := args{reg.Account.String(), reg.Region.String()}
+	if err = s.read.row(ctx, `SELECT COUNT(*) FROM repositories WHERE account = $1 AND region = $2 AND deleted_at = 0`, in,
+		&t.Repositories); err != nil {
+		return t, err
+	}
+	err = s.read.row(ctx, `SELECT CAST(COALESCE(SUM(images), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT)
+		FROM repository_totals WHERE account = $1 AND region = $2`, in, &t.Images, &t.Bytes)
+	return t, err
+}
+
 // RepositoriesByName returns repositories of a registry ordered by name: those behind a name, at most limit.
 func (s *Store) RepositoriesByName(ctx context.Context, reg name.Registry, after string, limit int) ([]RepositorySummary, error) {
 	return s.summaries(ctx, `SELECT r.id, r.name, t.images, t.bytes, t.pushed_at, t.pulled_at

@@ -140,6 +140,50 @@ func (s *Store) UsageHistory(ctx context.Context, q UsageQuery, after UsageKey, 
 	return all, err
 }
 
+// The names that one UsageOf takes, and its hours or days.
+const (
+	MaxUsageNames   = 50
+	MaxUsagePeriods = 31
+)
+
+// UsageOf returns the rows of names, in no order: at most one for each of them in an hour or day. names are at most MaxUsageNames
+// repositories, or of tags REPOSITORY:TAG. From is the begin of an hour or day, and there are at most MaxUsagePeriods of them up to To.
+// Each row is found by its key.
+func (s *Store) UsageOf(ctx context.Context, q UsageQuery, names []string) (all []UsageRow, err error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	daily, unit := 0, time.Hour
+	if q.Daily {
+		daily, unit = 1, 24*time.Hour
+	}
+	in := args{q.Registry.Account.String(), int(q.Kind), daily, q.Registry.Region.String()}
+	for i, at := 0, q.From; i < MaxUsagePeriods; i++ {
+		if in = append(in, micros(at)); at.Add(unit).Before(q.To) {
+			at = at.Add(unit)
+		}
+	}
+	for i := range MaxUsageNames {
+		in = append(in, names[min(i, len(names)-1)])
+	}
+	err = s.read.rows(ctx, `SELECT start, subject, pulls, pushes, denials, sent, stored FROM usage_counters
+		WHERE account = $1 AND kind = $2 AND daily = $3 AND region = $4 AND start IN (
+			$5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+			$26, $27, $28, $29, $30, $31, $32, $33, $34, $35)
+		AND subject IN (
+			$36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60,
+			$61, $62, $63, $64, $65, $66, $67, $68, $69, $70, $71, $72, $73, $74, $75, $76, $77, $78, $79, $80, $81, $82, $83, $84, $85)`,
+		in, func(scan func(...any) error) error {
+			r := UsageRow{UsageKey: UsageKey{Account: q.Registry.Account, Kind: q.Kind, Region: q.Registry.Region.String()}}
+			var start int64
+			err := scan(&start, &r.Subject, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored)
+			r.Start = fromMicros(start)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
+
 // UsageTotals returns the sums of a registry for each hour or day of a query, in the order of time: those after the given time, the zero
 // time for the first, at most limit. What has no row of its own counts with the registry, because it is known of the account only, unless
 // the query has a subject. An hour or day has at most MaxUsageRows rows to sum.
