@@ -122,17 +122,17 @@ func explainedOf(e *ecrintypes.Explanation) explained {
 	v := explained{Principal: e.PrincipalArn, Action: e.Action, Resource: e.Resource, Allowed: e.Allowed, Sentence: e.Text, Note: e.Note,
 		At: timeOf(e.At)}
 	if e.CurrentVerdict != "" && e.CurrentVerdict != e.Verdict {
-		v.Now = string(e.CurrentVerdict)
+		v.Now = nowWords[e.CurrentVerdict]
 	}
 	stopped := false
 	for _, l := range e.Layers {
-		s := step{What: l.Layer, Say: string(l.Verdict), Icon: "skip", Colour: "off"}
+		s := step{What: l.Layer, Say: verdictWords[l.Verdict], Icon: "skip", Colour: "off"}
 		switch {
 		case stopped:
 			s.Class = "after"
 		case l.Layer == e.DecidedBy && !e.Allowed:
 			s.Class, s.Icon, s.Colour, stopped = "stop", "bad", "bad", true
-		case strings.HasPrefix(strings.ToLower(string(l.Verdict)), "allow"):
+		case l.Verdict == ecrintypes.VerdictAllowed:
 			s.Icon, s.Colour = "ok", "ok"
 		}
 		if l.Note != "" {
@@ -169,16 +169,29 @@ func findingText(f ecrintypes.Finding) string {
 	if f.Policy != "" {
 		text = f.Policy + ", " + text
 	}
-	if f.Effect != "" {
-		text += " (" + f.Effect + ")"
+	if word := effectWords[f.Effect]; word != "" {
+		text += ", which " + word
 	}
-	for _, more := range []string{f.Failed, f.Detail} {
-		if more != "" {
-			text += ": " + more
-		}
+	switch {
+	case f.Failed != "":
+		text += " other requests: its " + strings.ToLower(f.Failed) + " does not fit"
+	case f.Effect != "":
+		text += " this"
+	}
+	if f.Detail != "" {
+		text += ": " + f.Detail
 	}
 	return text
 }
+
+// The words of pages for what the API calls a layer's verdict, that of now, and the effect of a statement.
+var (
+	verdictWords = map[ecrintypes.Verdict]string{ecrintypes.VerdictAllowed: "allows", ecrintypes.VerdictImplicitDeny: "does not allow",
+		ecrintypes.VerdictExplicitDeny: "denies"}
+	nowWords = map[ecrintypes.Verdict]string{ecrintypes.VerdictAllowed: "it would be allowed",
+		ecrintypes.VerdictImplicitDeny: "no policy would allow it", ecrintypes.VerdictExplicitDeny: "a policy would deny it"}
+	effectWords = map[string]string{"Allow": "allows", "Deny": "denies"}
+)
 
 // deniedRequestPage explains a denied request by its id, from any client or log.
 func (x *request) deniedRequestPage() error {

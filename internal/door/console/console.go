@@ -52,6 +52,9 @@ type Rights interface {
 	May(ctx context.Context, req guard.Request, account name.Account, repository string, actions ...string) ([]bool, error)
 	// MayOn does so for actions on a resource that is no repository, named by its ARN.
 	MayOn(ctx context.Context, req guard.Request, account name.Account, resource string, actions ...string) ([]bool, error)
+	// MayWith is MayOn with condition keys.
+	MayWith(ctx context.Context, req guard.Request, account name.Account, resource string, keys []guard.ConditionKey, actions ...string) (
+		[]bool, error)
 }
 
 // Trail writes the audit trail.

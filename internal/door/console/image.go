@@ -29,6 +29,7 @@ type layerRow struct {
 	Digest     string
 	Empty      bool
 	Width      string // of 100
+	In         *sharedLayer
 }
 
 // barPart is a layer in the picture of all.
@@ -57,6 +58,9 @@ type imageView struct {
 	Commands                     []command
 	Here                         string
 	BesideNone                   *trouble
+	Shared                       bool // it is known where the layers are
+	SharedDenied                 *trouble
+	Pullers                      *pullers
 	Uses                         []useRow // what runs it
 	UsesMore                     bool
 	UsesNone                     *trouble
@@ -95,6 +99,12 @@ func (x *request) imagePage() error {
 		}
 	}
 	v.layers(i)
+	if len(i.content.Layers) > 0 {
+		var shared map[string]sharedLayer
+		shared, v.SharedDenied = x.sharedLayers(repository, i.ImageDigest)
+		v.share(shared)
+	}
+	v.Pullers = x.pullers(repository, i.ImageDigest, v.Size, maxPullers)
 	for _, d := range i.content.Manifests {
 		v.Children = append(v.Children, childRow{What: d.what(), Digest: d.Digest, Size: d.Size,
 			To: x.repositoryPath(repository, "images", d.Digest)})
@@ -174,6 +184,26 @@ func (v *imageView) layers(i *image) {
 		add("", "", false)
 	}
 	v.bar(total)
+}
+
+// share fills in where the layers are. In the picture, a layer of other images has another colour than one that only this image has.
+func (v *imageView) share(in map[string]sharedLayer) {
+	n := 0
+	for i := range v.Layers {
+		l := &v.Layers[i]
+		if l.Empty {
+			continue
+		}
+		if one, ok := in[l.Digest]; ok {
+			l.In, v.Shared = &one, true
+			if n < len(v.Bar) {
+				if v.Bar[n].Class = "f1"; one.Images > 1 {
+					v.Bar[n].Class, v.Bar[n].Label = "f3", v.Bar[n].Label+", in "+many(one.Images, "image", "images")
+				}
+			}
+		}
+		n++
+	}
 }
 
 // bar fills in the picture of the layers: at least five of a thousand for each, so that small ones are seen.

@@ -23,6 +23,7 @@ type pullThroughView struct {
 	Wrong   *trouble
 	Form    ecrtypes.CreatePullThroughCacheRuleRequest
 	Rights  map[string]right
+	Unseen  *trouble // the person may not see what the rules did
 	Checked *ecrtypes.ValidatePullThroughCacheRuleResponse
 }
 
@@ -30,6 +31,35 @@ type pullThroughView struct {
 type pullThroughRow struct {
 	ecrtypes.PullThroughCacheRule
 	Pull string // an example
+	Did  *ruleUse
+}
+
+// ruleUse is what a rule did in the last 30 days.
+type ruleUse struct {
+	Rate           string // what was stored of all that was asked for, in percent; "" if nothing was
+	Hits, Asked    int64
+	Stale, Limited int64
+	Saved, Fetched int64
+	LimitedAt      time.Time
+}
+
+// ruleUses returns what the rules of the registry did, by their prefixes.
+func (x *request) ruleUses() (map[string]*ruleUse, error) {
+	out, err := do[ecrintypes.ListPullThroughUsageResponse](x, "ecrin", "ListPullThroughUsage", &ecrintypes.ListPullThroughUsageRequest{
+		RegistryId: x.account.String()})
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*ruleUse{}
+	for _, r := range out.Rules {
+		u := &ruleUse{Hits: r.Hits, Asked: r.Hits + r.Misses + r.StaleHits, Stale: r.StaleHits, Limited: r.LimitReached, Saved: r.SavedBytes,
+			Fetched: r.FetchedBytes, LimitedAt: timeOf(r.LimitReachedAt)}
+		if u.Asked > 0 {
+			u.Rate = number(100*float64(u.Hits)/float64(u.Asked)) + " %"
+		}
+		all[r.EcrRepositoryPrefix] = u
+	}
+	return all, nil
 }
 
 // pullThroughPage lists the rules.
@@ -46,8 +76,15 @@ func (x *request) showPullThrough(status int, v pullThroughView) error {
 	case err != nil:
 		v.Denied = x.troubleOf(err)
 	default:
+		did, err := x.ruleUses()
+		if v.Unseen, err = x.part(err); err != nil {
+			return err
+		}
 		for _, r := range out.PullThroughCacheRules {
-			one := pullThroughRow{PullThroughCacheRule: r}
+			one := pullThroughRow{PullThroughCacheRule: r, Did: did[r.EcrRepositoryPrefix]}
+			if one.Did == nil && v.Unseen == nil {
+				one.Did = &ruleUse{}
+			}
 			if prefix := r.EcrRepositoryPrefix; prefix != "ROOT" {
 				one.Pull = x.uri(prefix+"/library/alpine") + ":3"
 			}

@@ -12,7 +12,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/look"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 //go:embed templates/*.html
@@ -45,7 +47,8 @@ type view struct {
 // link is a text that leads to another page.
 type link struct {
 	Text, To string
-	Count    int64 // beside the text; -1 for none
+	Count    int64  // beside the text; -1 for none
+	Badge    string // what waits for somebody, such as 1 failing; "" for nothing
 	Here     bool
 }
 
@@ -125,6 +128,23 @@ func (x *request) render(status int, file string, v *view) error {
 	}
 	look.Send(x.w, x.r, status, page)
 	return nil
+}
+
+// waiting returns what waits for somebody in the registry of the page, as far as the person may see it. A page stands without it.
+func (x *request) waiting() ecrintypes.CountWaitingResponse {
+	const action = "ecrin:CountWaiting"
+	operation := x.ev.Operation
+	arn := name.ARN{Partition: name.DefaultPartition, Service: "ecrin", Region: x.region.String(), Account: x.account,
+		Resource: "access-request/*"}
+	if may, err := x.mayOne(action, arn.String()); err != nil || !may.OK {
+		return ecrintypes.CountWaitingResponse{}
+	}
+	out, err := do[ecrintypes.CountWaitingResponse](x, "ecrin", "CountWaiting",
+		&ecrintypes.CountWaitingRequest{RegistryId: x.account.String()})
+	if x.ev.Operation = operation; err != nil {
+		return ecrintypes.CountWaitingResponse{}
+	}
+	return *out
 }
 
 // statuses are the statuses of classes of errors.

@@ -70,6 +70,7 @@ type repositoryRow struct {
 	To                     string
 	Size, Images           int64
 	Pushed, Pulled         time.Time
+	Pulls                  pullCount
 }
 
 // repositoriesView is the list of repositories.
@@ -123,7 +124,8 @@ func (x *request) repositoriesPage() error {
 	}
 	v := repositoriesView{Query: text, First: text == "" && q.Get("after") == ""}
 	in := &ecrintypes.SearchRepositoriesRequest{RegistryId: x.account.String(), NamePattern: patternOf(text), NextToken: q.Get("after"),
-		SortBy: ecrintypes.RepositorySortKeyPUSHED, SortOrder: ecrintypes.SortOrderDESCENDING, MaxResults: some[int32](pageSize)}
+		SortBy: ecrintypes.RepositorySortKeyPUSHED, SortOrder: ecrintypes.SortOrderDESCENDING, MaxResults: some[int32](pageSize),
+		Totals: some(text == "")}
 	said := "last pushed first"
 	for _, s := range repositorySorts {
 		here := q.Get("sort") == s.key || q.Get("sort") == "" && s.key == "pushed"
@@ -143,14 +145,26 @@ func (x *request) repositoriesPage() error {
 	if err != nil {
 		v.Denied, status = x.troubleOf(err), x.status(err)
 	} else {
+		var names []string
 		for _, r := range out.Repositories {
-			v.Rows = append(v.Rows, x.repositoryRow(r))
+			v.Rows, names = append(v.Rows, x.repositoryRow(r)), append(names, r.RepositoryName)
+		}
+		pulls, err := x.pullCounts("", names)
+		if err != nil {
+			return err
+		}
+		for i := range v.Rows {
+			v.Rows[i].Pulls = pulls[v.Rows[i].Full]
 		}
 		more := ""
 		if out.NextToken != "" {
 			more = ", more follow"
 		}
-		v.Pager = x.pagerOf(many(int64(len(v.Rows)), "repository", "repositories")+", "+said+more, out.NextToken)
+		shown := many(int64(len(v.Rows)), "repository", "repositories")
+		if t := out.Totals; t != nil {
+			shown, more = count(int64(len(v.Rows)))+" of "+many(int64(t.Repositories), "repository", "repositories"), ""
+		}
+		v.Pager = x.pagerOf(shown+", "+said+more, out.NextToken)
 	}
 	return x.render(status, "repositories", &view{Title: "Repositories", Section: "repositories", Main: v})
 }

@@ -3,6 +3,8 @@ package console
 import (
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/rule/vendorpolicy"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -29,6 +31,24 @@ func (x *request) mayOn(resource string, actions ...string) (map[string]right, e
 	allowed, err := x.Rights.MayOn(x.r.Context(), x.req, x.account, arn, actions...)
 	if err != nil {
 		return nil, err
+	}
+	return rightsOf(actions, allowed), nil
+}
+
+// mayOnChannels reports for actions on an application whether the person may do them on one at least of some channels, named by their ids.
+// Policies can allow an action on one channel alone.
+func (x *request) mayOnChannels(slug string, channels []string, actions ...string) (map[string]right, error) {
+	allowed := make([]bool, len(actions))
+	arn := name.ARN{Partition: name.DefaultPartition, Service: "ecrin", Account: x.account, Resource: "application/" + slug}.String()
+	for _, id := range channels {
+		keys := []guard.ConditionKey{{Name: vendorpolicy.ChannelKey, Values: []string{id}}}
+		one, err := x.Rights.MayWith(x.r.Context(), x.req, x.account, arn, keys, actions...)
+		if err != nil {
+			return nil, err
+		}
+		for i := range one {
+			allowed[i] = allowed[i] || one[i]
+		}
 	}
 	return rightsOf(actions, allowed), nil
 }

@@ -11,7 +11,16 @@ type linker func(section, text, to string) link
 
 // sides returns the groups of the side, in the order of the work.
 func sides(v *view) []side {
-	at := func(section, text, to string) link { return link{Text: text, To: to, Here: v.Section == section} }
+	badges, waiting := map[string]string{}, v.x.waiting()
+	if n := waiting.OpenAccessRequests; n != nil && *n > 0 {
+		badges["requests"] = count(int64(*n)) + " open"
+	}
+	if n := waiting.FailingIntegrations; n != nil && *n > 0 {
+		badges["integrations"] = count(int64(*n)) + " failing"
+	}
+	at := func(section, text, to string) link {
+		return link{Text: text, To: to, Here: v.Section == section, Badge: badges[section]}
+	}
 	base, iam := v.Base()+"/", v.IAM()+"/"
 	groups := []side{
 		{"Registry", slices.Concat([]link{at("repositories", "Repositories", base+"repositories")}, registryLinks(at, base))},

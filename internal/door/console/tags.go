@@ -13,8 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// maxSortedTags is how many tags of a repository are sorted by version: more are listed in the order of their names. A sorted list needs
-// all of them at once.
+// maxSortedTags is how many tags of a repository are sorted by version, which needs all of them at once. Of more, the last pushed are the
+// first, and those that are searched for are in the order of their names.
 const maxSortedTags = 2000
 
 // repositoryView is the head of each page of a repository.
@@ -104,8 +104,10 @@ type tagRow struct {
 	Size     int64
 	Pushed   time.Time
 	Pulled   time.Time
+	Pulls    pullCount
 	Children []childRow
 	Beside   []childRow // referrers
+	Pullers  *pullers
 	Trouble  *trouble
 }
 
@@ -119,10 +121,9 @@ type childRow struct {
 type tagsView struct {
 	Query  string
 	Rows   []tagRow
-	Sorted bool
-	All    int
 	Pager  pager
 	Denied *trouble
+	Cut    *trouble // there are more tags than are shown, and the person may not see the others
 	Pull   clientCommands
 	Push   clientCommands
 	First  bool
@@ -134,58 +135,84 @@ func (x *request) tagsPage() error { return x.showTags(http.StatusOK) }
 func (x *request) showTags(status int) error {
 	repository, q := x.at["repo"], x.r.URL.Query()
 	v := tagsView{Query: strings.TrimSpace(q.Get("q")), First: q.Get("q") == "" && q.Get("after") == ""}
-	all, sorted, err := x.tags(repository)
+	all, more, err := x.tags(repository)
 	if err != nil && x.status(err) != http.StatusForbidden {
 		return err
 	}
-	example := "TAG"
-	if err != nil {
+	var page []tagged
+	switch {
+	case err != nil:
 		v.Denied = x.troubleOf(err)
-	} else {
-		v.Sorted = sorted
-		if v.Query != "" {
-			all = slices.DeleteFunc(all, func(t tagged) bool { return !strings.Contains(t.Tag, v.Query) })
-		}
-		v.All = len(all)
-		if len(all) > 0 {
-			example = all[0].Tag
-		}
-		start := 0
-		if after := q.Get("after"); after != "" {
-			start = slices.IndexFunc(all, func(t tagged) bool { return t.Tag == after }) + 1
-		}
-		page := all[start:min(start+pageSize, len(all))]
-		next := ""
-		if start+len(page) < len(all) {
-			next = page[len(page)-1].Tag
-		}
-		if v.Rows, err = x.tagRows(repository, page, q.Get("open")); err != nil {
+	case more:
+		page, v.Pager, err = x.someTags(repository, v.Query, q.Get("after"))
+		if v.Cut, err = x.part(err); err != nil {
 			return err
 		}
-		text := "newest version first; tags that move stand at the version they point to"
-		if !sorted {
-			text = "by name: a repository with more than 2,000 tags is not sorted by version"
-		}
-		v.Pager = x.pagerOf(many(int64(len(page)), "tag", "tags")+" of "+count(int64(len(all)))+", "+text, next)
+	}
+	if err == nil && v.Denied == nil && (!more || v.Cut != nil) {
+		page, v.Pager = x.sortedTags(byVersion(all), v.Query, q.Get("after"), v.Cut != nil)
+	}
+	if v.Rows, err = x.tagRows(repository, page, q.Get("open")); err != nil {
+		return err
+	}
+	example, push := "TAG", "1.0"
+	if len(page) > 0 {
+		example, push = page[0].Tag, "TAG"
 	}
 	uri := x.uri(repository)
-	v.Pull, v.Push = x.choose("pull", x.registryAt(uri).pull(uri, example)), x.choose("push", x.registryAt(uri).push(uri, newTag(all)))
+	v.Pull, v.Push = x.choose("pull", x.registryAt(uri).pull(uri, example)), x.choose("push", x.registryAt(uri).push(uri, push))
 	return x.showRepository(status, "tags", "tags", v)
 }
 
-// newTag returns a tag for the commands of a push: one that the repository does not have.
-func newTag(all []tagged) string {
-	if len(all) == 0 {
-		return "1.0"
+// sortedTags returns a page of tags that are sorted by version. cut says that the repository has more.
+func (x *request) sortedTags(all []tagged, query, after string, cut bool) ([]tagged, pager) {
+	if query != "" {
+		all = slices.DeleteFunc(all, func(t tagged) bool { return !strings.Contains(t.Tag, query) })
 	}
-	return "TAG"
+	start := 0
+	if after != "" {
+		start = slices.IndexFunc(all, func(t tagged) bool { return t.Tag == after }) + 1
+	}
+	page := all[start:min(start+pageSize, len(all))]
+	next := ""
+	if start+len(page) < len(all) {
+		next = page[len(page)-1].Tag
+	}
+	of := " of "
+	if cut {
+		of = " of the first "
+	}
+	return page, x.pagerOf(many(int64(len(page)), "tag", "tags")+of+count(int64(len(all)))+
+		", newest version first; tags that move stand at the version they point to", next)
 }
 
-// tags returns the tags of a repository in the order of the list, at most ten thousand.
-func (x *request) tags(repository string) (all []tagged, sorted bool, err error) {
-	in := &ecrtypes.ListImagesRequest{RegistryId: x.account.String(), RepositoryName: repository, MaxResults: some[int32](1000),
+// someTags returns a page of the tags of a large repository: those of the image that was pushed last first, or those that have a text in
+// their names.
+func (x *request) someTags(repository, query, after string) (page []tagged, p pager, err error) {
+	in := &ecrintypes.ListTagsRequest{RegistryId: x.account.String(), RepositoryName: repository, NextToken: after,
+		MaxResults: some[int32](pageSize)}
+	text := ", last pushed first: of more than 2,000 tags the versions are not sorted"
+	if query != "" {
+		if in.TagPattern, text = "*"+query+"*", ", by name"; in.Validate() != nil {
+			return nil, p, nil // no tag has such a text
+		}
+	}
+	out, err := do[ecrintypes.ListTagsResponse](x, "ecrin", "ListTags", in)
+	if err != nil {
+		return nil, p, err
+	}
+	for _, t := range out.Tags {
+		page = append(page, tagged{Tag: t.ImageTag, Digest: t.ImageDigest})
+	}
+	return page, x.pagerOf(many(int64(len(page)), "tag", "tags")+text, out.NextToken), nil
+}
+
+// tags returns the tags of a repository that were pushed first, at most maxSortedTags, and whether there are more.
+func (x *request) tags(repository string) (all []tagged, more bool, err error) {
+	const step = 1000
+	in := &ecrtypes.ListImagesRequest{RegistryId: x.account.String(), RepositoryName: repository, MaxResults: some[int32](step),
 		Filter: &ecrtypes.ListImagesFilter{TagStatus: ecrtypes.TagStatusTAGGED}}
-	for range 10 {
+	for range maxSortedTags / step {
 		out, err := do[ecrtypes.ListImagesResponse](x, "ecr", "ListImages", in)
 		if err != nil {
 			return nil, false, err
@@ -194,14 +221,10 @@ func (x *request) tags(repository string) (all []tagged, sorted bool, err error)
 			all = append(all, tagged{Tag: id.ImageTag, Digest: id.ImageDigest})
 		}
 		if in.NextToken = out.NextToken; in.NextToken == "" {
-			break
+			return all, false, nil
 		}
 	}
-	if len(all) <= maxSortedTags {
-		return byVersion(all), true, nil
-	}
-	slices.SortFunc(all, func(a, b tagged) int { return strings.Compare(a.Tag, b.Tag) })
-	return all, false, nil
+	return all, true, nil
 }
 
 // tagRows returns the rows of tags, with their images.
@@ -210,9 +233,17 @@ func (x *request) tagRows(repository string, page []tagged, open string) ([]tagR
 	if err != nil && x.status(err) != http.StatusForbidden {
 		return nil, err
 	}
+	var names []string
+	for _, t := range page {
+		names = append(names, t.Tag)
+	}
+	pulls, err := x.pullCounts(repository, names)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]tagRow, 0, len(page))
 	for _, t := range page {
-		r := tagRow{tagged: t, To: x.repositoryPath(repository, "tags", t.Tag), Link: x.query("open", t.Tag)}
+		r := tagRow{tagged: t, Pulls: pulls[t.Tag], To: x.repositoryPath(repository, "tags", t.Tag), Link: x.query("open", t.Tag)}
 		if d, ok := details[t.Digest]; ok {
 			r.Pushed, r.Pulled, r.Size, r.Kind = timeOf(d.ImagePushedAt), timeOf(d.LastRecordedPullTime), sizeOf(d.ImageSizeInBytes), kindOf(d)
 			r.Index = manifest.KindOf(d.ImageManifestMediaType) == manifest.Index
@@ -222,6 +253,7 @@ func (x *request) tagRows(repository string, page []tagged, open string) ([]tagR
 			if err := x.openRow(repository, &r); err != nil {
 				r.Trouble = x.troubleOf(err)
 			}
+			r.Pullers = x.pullers(repository, t.Digest, r.Size, firstPullers)
 		}
 		rows = append(rows, r)
 	}
@@ -238,17 +270,30 @@ func (x *request) details(repository string, page []tagged) (map[string]ecrtypes
 			ids = append(ids, ecrtypes.ImageIdentifier{ImageDigest: t.Digest})
 		}
 	}
+	found, err := x.describe(repository, ids)
+	if err != nil {
+		return nil, err
+	}
 	all := map[string]ecrtypes.ImageDetail{}
+	for _, d := range found {
+		all[d.ImageDigest] = d
+	}
+	return all, nil
+}
+
+// describe returns images. Those that are not there any more are left out.
+func (x *request) describe(repository string, ids []ecrtypes.ImageIdentifier) (all []ecrtypes.ImageDetail, err error) {
 	if len(ids) == 0 {
-		return all, nil
+		return nil, nil
 	}
 	in := &ecrtypes.DescribeImagesRequest{RegistryId: x.account.String(), RepositoryName: repository, ImageIds: ids}
 	out, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", in)
 	if errors.Is(err, fault.ImageNotFound) { // one was deleted after the list was read
 		for _, id := range ids {
 			in.ImageIds = []ecrtypes.ImageIdentifier{id}
-			if one, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", in); err == nil {
-				all[id.ImageDigest] = one.ImageDetails[0]
+			one, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", in)
+			if err == nil {
+				all = append(all, one.ImageDetails...)
 			}
 		}
 		return all, nil
@@ -256,10 +301,7 @@ func (x *request) details(repository string, page []tagged) (map[string]ecrtypes
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range out.ImageDetails {
-		all[d.ImageDigest] = d
-	}
-	return all, nil
+	return out.ImageDetails, nil
 }
 
 // openRow reads what is inside of an index and what refers to the image.
@@ -356,27 +398,33 @@ func (x *request) onTags() error {
 // confirmDelete shows what a deletion of tags takes away.
 func (x *request) confirmDelete(picked []string) error {
 	repository := x.at["repo"]
-	all, _, err := x.tags(repository)
+	var ids []ecrtypes.ImageIdentifier
+	for _, tag := range picked {
+		id := ecrtypes.ImageIdentifier{ImageTag: tag}
+		if (&ecrtypes.DescribeImagesRequest{RepositoryName: repository, ImageIds: []ecrtypes.ImageIdentifier{id}}).Validate() == nil {
+			ids = append(ids, id)
+		}
+	}
+	found, err := x.describe(repository, ids)
 	if err != nil {
 		return err
 	}
 	v := pickedView{}
-	left := map[string]int{} // tags of each digest that stay
-	for _, t := range all {
-		if slices.Contains(picked, t.Tag) {
-			v.Tags = append(v.Tags, t)
-		} else {
-			left[t.Digest]++
+	for _, d := range found {
+		left := slices.DeleteFunc(slices.Clone(d.ImageTags), func(tag string) bool { return slices.Contains(picked, tag) })
+		if len(left) == 0 && !slices.Contains(v.Last, d.ImageDigest) {
+			v.Last = append(v.Last, d.ImageDigest)
+		}
+		for _, tag := range d.ImageTags {
+			seen := slices.ContainsFunc(v.Tags, func(t tagged) bool { return t.Tag == tag })
+			if slices.Contains(picked, tag) && !seen {
+				v.Tags = append(v.Tags, tagged{Tag: tag, Digest: d.ImageDigest})
+			}
 		}
 	}
 	for _, tag := range picked {
 		if !slices.ContainsFunc(v.Tags, func(t tagged) bool { return t.Tag == tag }) {
 			v.Gone = append(v.Gone, tag)
-		}
-	}
-	for _, t := range v.Tags {
-		if left[t.Digest] == 0 && !slices.Contains(v.Last, t.Digest) {
-			v.Last = append(v.Last, t.Digest)
 		}
 	}
 	return x.showRepository(http.StatusOK, "tags", "deletetags", v)

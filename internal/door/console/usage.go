@@ -244,11 +244,17 @@ func roundUp(n int64) int64 {
 	}
 }
 
+// The repositories and images up to which a page finds what only they hold.
+const (
+	maxOwnRepositories = 100
+	maxOwnImages       = 1000
+)
+
 // largest fills in what the repositories hold: in a small registry by what only they hold, else by their kept sizes.
 func (x *request) largest(v *usageView) error {
 	out, err := do[ecrintypes.SearchRepositoriesResponse](x, "ecrin", "SearchRepositories", &ecrintypes.SearchRepositoriesRequest{
 		RegistryId: x.account.String(), SortBy: ecrintypes.RepositorySortKeySIZE, SortOrder: ecrintypes.SortOrderDESCENDING,
-		MaxResults: some[int32](1000)})
+		Totals: some(true), MaxResults: some[int32](maxOwnRepositories)})
 	if err != nil {
 		if x.status(err) != http.StatusForbidden {
 			return err
@@ -257,20 +263,17 @@ func (x *request) largest(v *usageView) error {
 		return nil
 	}
 	v.HeldMore, v.Repositories = out.NextToken != "", int64(len(out.Repositories))
+	images := int64(0)
 	for _, r := range out.Repositories {
+		images += int64(r.Images)
 		v.Held += r.SizeInBytes
 		v.Largest = append(v.Largest, largestRow{Name: r.RepositoryName, Bytes: r.SizeInBytes, Size: r.SizeInBytes})
 	}
-	if own, err := do[ecrintypes.ListRepositoryUsageResponse](x, "ecrin", "ListRepositoryUsage", &ecrintypes.ListRepositoryUsageRequest{
-		RegistryId: x.account.String(), MaxResults: some[int32](100)}); err == nil && own.NextToken == "" {
-		bytes := map[string]int64{}
-		for _, r := range own.Repositories {
-			bytes[r.RepositoryName] = r.OwnBytes
-		}
-		v.ByOwn = true
-		for i := range v.Largest {
-			v.Largest[i].Bytes = bytes[v.Largest[i].Name]
-		}
+	if !v.HeldMore && images <= maxOwnImages {
+		x.ownBytes(v)
+	}
+	if t := out.Totals; t != nil {
+		v.Held, v.Repositories, v.HeldMore = t.SizeInBytes, int64(t.Repositories), false
 	}
 	slices.SortStableFunc(v.Largest, func(a, b largestRow) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	v.Largest = v.Largest[:min(len(v.Largest), 8)]
@@ -282,6 +285,23 @@ func (x *request) largest(v *usageView) error {
 		}
 	}
 	return nil
+}
+
+// ownBytes replaces the sizes of all repositories of a small registry by what only they hold, if the person may see that.
+func (x *request) ownBytes(v *usageView) {
+	own, err := do[ecrintypes.ListRepositoryUsageResponse](x, "ecrin", "ListRepositoryUsage", &ecrintypes.ListRepositoryUsageRequest{
+		RegistryId: x.account.String(), MaxResults: some[int32](maxOwnRepositories)})
+	if err != nil || own.NextToken != "" {
+		return
+	}
+	bytes := map[string]int64{}
+	for _, r := range own.Repositories {
+		bytes[r.RepositoryName] = r.OwnBytes
+	}
+	v.ByOwn = true
+	for i := range v.Largest {
+		v.Largest[i].Bytes = bytes[v.Largest[i].Name]
+	}
 }
 
 // deniedBy fills in the principals whose requests were denied most often.

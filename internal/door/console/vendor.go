@@ -1,6 +1,7 @@
 package console
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -67,7 +68,7 @@ func (x *request) applicationTo(slug string, parts ...string) string {
 // applications returns the applications of the account, at most 200.
 func (x *request) applications() ([]applicationRow, error) {
 	out, err := do[ecrintypes.DescribeApplicationsResponse](x, "ecrin", "DescribeApplications",
-		&ecrintypes.DescribeApplicationsRequest{AccountId: x.account.String()})
+		&ecrintypes.DescribeApplicationsRequest{AccountId: x.account.String(), Permitted: some(true)})
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +173,8 @@ type applicationPage struct {
 	body             any
 	crumbs           []link // after that of the application
 	actions          []string
+	onChannels       []string // actions on channels
+	channels         []channelRow
 }
 
 // showApplication shows a page of an application. A person who may not describe it sees its slug for its name.
@@ -191,6 +194,15 @@ func (x *request) showApplication(status int, p applicationPage) error {
 	if v.Rights, err = x.mayOn("application/"+slug, p.actions...); err != nil {
 		return err
 	}
+	var ids []string
+	for _, c := range p.channels {
+		ids = append(ids, c.ID)
+	}
+	rights, err := x.mayOnChannels(slug, ids, p.onChannels...)
+	if err != nil {
+		return err
+	}
+	maps.Copy(v.Rights, rights)
 	v.Tabs.Title = v.Name
 	for _, t := range []struct{ key, text, path string }{{"channels", "Channels", ""}, {"releases", "Releases", "releases"},
 		{"customers", "Customers", "customers"}, {"installations", "Installations", "installations"}} {
@@ -223,7 +235,7 @@ type channelRow struct {
 // channels returns the channels of an application that are not archived.
 func (x *request) channels(slug string) ([]channelRow, error) {
 	out, err := do[ecrintypes.ListChannelsResponse](x, "ecrin", "ListChannels",
-		&ecrintypes.ListChannelsRequest{AccountId: x.account.String(), ApplicationSlug: slug})
+		&ecrintypes.ListChannelsRequest{AccountId: x.account.String(), ApplicationSlug: slug, Permitted: some(true)})
 	if err != nil {
 		return nil, err
 	}
@@ -395,8 +407,8 @@ func (x *request) showChannel(status int, wrong *trouble) error {
 		v.Pager = x.pagerOf(many(int64(len(v.Versions)), "version", "versions")+", newest first", out.NextToken)
 	}
 	return x.showApplication(status, applicationPage{file: "channel", title: v.Name, body: v,
-		cli:     "ecrin release versions " + slug + " " + v.Slug,
-		actions: []string{"ecrin:DemoteRelease", "ecrin:UpdateChannel", "ecrin:ArchiveChannel"}})
+		cli: "ecrin release versions " + slug + " " + v.Slug, channels: []channelRow{v.channelRow},
+		onChannels: []string{"ecrin:DemoteRelease", "ecrin:UpdateChannel", "ecrin:ArchiveChannel"}})
 }
 
 // onChannel demotes a version of a channel or offers it again, changes the channel, or archives it.

@@ -368,3 +368,47 @@ func TestManyCustomers(t *testing.T) {
 		}
 	}
 }
+
+// A person with rights on one channel alone, and on one application alone, may use the buttons of these, and sees no others.
+func TestRightsOnOneChannel(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	v := visit(t, s).in(root)
+	app, _ := shop(t, v)
+	v.made(base+"/applications", "name", "Hidden")
+	release, _ := v.made(app+"/create-release", "file", "a.yaml", "text", "kind: x\n")
+	beta := channelID(t, v, app, "Beta")
+	slug := app[strings.LastIndexByte(app, '/')+1:]
+	arn := "arn:aws:ecrin::000000000000:application/" + slug
+	half := visit(t, s).in(userWith(t, s, root, "beta-only", `{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Action":["ecrin:DescribeApplications","ecrin:ListReleases","ecrin:DescribeRelease"],"Resource":"`+arn+`"},
+		{"Effect":"Allow","Action":["ecrin:ListChannels","ecrin:ListPromotions","ecrin:UpdateChannel","ecrin:PromoteRelease"],"Resource":"`+arn+`",
+			"Condition":{"StringEquals":{"ecrin:ChannelId":"`+beta+`"}}}]}`))
+	page := half.page(base + "/applications")
+	if has(t, page, "MySampleECRApp"); strings.Contains(page, "Hidden") {
+		t.Error("the list has an application that the person may not see")
+	}
+	page = half.page(app)
+	if has(t, page, "Beta"); strings.Contains(page, "Unstable") {
+		t.Error("the page has a channel that the person may not see")
+	}
+	has(t, half.page(app+"/channels/beta"), `>Save channel</button>`, `You need ecrin:ArchiveChannel`)
+	if strings.Contains(half.page(app+"/channels/beta"), "You need ecrin:UpdateChannel") {
+		t.Error("a button is disabled that the operation allows")
+	}
+	if strings.Contains(half.page(release+"/promote"), "You need ecrin:PromoteRelease") {
+		t.Error("a release cannot be promoted on the channel where it may be")
+	}
+	if g := half.post(release+"/promote", "do", "promote", "channel", beta, "label", "1.0.0"); g.status != http.StatusSeeOther {
+		t.Errorf("promoting on the channel: got %d\n%s", g.status, g.body)
+	}
+	unstable := channelID(t, v, app, "Unstable")
+	if g := half.post(release+"/promote", "do", "promote", "channel", unstable, "label", "1.0.1"); g.status != http.StatusForbidden {
+		t.Errorf("promoting on another channel: got %d", g.status)
+	}
+	none := visit(t, s).in(userWith(t, s, root, "none", `{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Action":["ecrin:DescribeApplications","ecrin:ListReleases","ecrin:DescribeRelease","ecrin:ListChannels"],"Resource":"*"}]}`))
+	has(t, none.page(release+"/promote"), "You need ecrin:PromoteRelease")
+	has(t, none.page(app+"/channels/beta"), "You need ecrin:UpdateChannel")
+}

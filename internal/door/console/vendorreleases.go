@@ -63,11 +63,11 @@ func (x *request) releasesPage() error {
 	if err != nil && x.status(err) != http.StatusForbidden {
 		return err
 	}
+	channels, denied := x.channels(slug)
+	if denied != nil && x.status(denied) != http.StatusForbidden {
+		return denied
+	}
 	if v.Trouble = x.troubleOf(err); err == nil {
-		channels, err := x.channels(slug)
-		if err != nil && x.status(err) != http.StatusForbidden {
-			return err
-		}
 		for _, r := range out.Releases {
 			row := releaseOf(x.releaseTo(r.Sequence), r)
 			for _, c := range channels {
@@ -80,7 +80,8 @@ func (x *request) releasesPage() error {
 		v.Pager = x.pagerOf(many(int64(len(v.Rows)), "release", "releases")+", newest first", out.NextToken)
 	}
 	return x.showApplication(http.StatusOK, applicationPage{tab: "releases", section: "releases", file: "releases", title: "Releases", body: v,
-		cli: "ecrin release list " + slug, actions: []string{"ecrin:CreateRelease", "ecrin:PromoteRelease"}})
+		cli: "ecrin release list " + slug, actions: []string{"ecrin:CreateRelease"}, onChannels: []string{"ecrin:PromoteRelease"},
+		channels: channels})
 }
 
 // releaseTo returns the path of a page of a release of the application of the page.
@@ -188,10 +189,15 @@ func (x *request) releasePage() error {
 	if v.File == nil {
 		return errNoPage
 	}
+	channels, err := x.channels(slug)
+	if err != nil && x.status(err) != http.StatusForbidden {
+		return err
+	}
 	title := "Release " + strconv.FormatInt(sequence, 10)
 	return x.showApplication(http.StatusOK, applicationPage{section: "releases", file: "release", title: title, body: v,
-		cli: "ecrin release show " + slug + " " + strconv.FormatInt(sequence, 10), actions: []string{"ecrin:PromoteRelease",
-			"ecrin:CreateRelease"}, crumbs: []link{{Text: "Releases", To: x.applicationTo(slug, "releases")}}})
+		cli: "ecrin release show " + slug + " " + strconv.FormatInt(sequence, 10), actions: []string{"ecrin:CreateRelease"},
+		onChannels: []string{"ecrin:PromoteRelease"}, channels: channels, crumbs: []link{{Text: "Releases", To: x.applicationTo(slug,
+			"releases")}}})
 }
 
 func imageText(i ecrintypes.ReleaseImage) string {
@@ -362,8 +368,8 @@ func (x *request) showPromote(status int, v promoteView, picked []string) error 
 	}
 	title := "Promote release " + strconv.FormatInt(sequence, 10)
 	return x.showApplication(status, applicationPage{section: "releases", file: "promote", title: title, body: v,
-		cli: "ecrin release promote " + slug + " " + strconv.FormatInt(sequence, 10) + " CHANNEL", actions: []string{"ecrin:PromoteRelease"},
-		crumbs: []link{{Text: "Releases", To: x.applicationTo(slug, "releases")},
+		cli:        "ecrin release promote " + slug + " " + strconv.FormatInt(sequence, 10) + " CHANNEL",
+		onChannels: []string{"ecrin:PromoteRelease"}, channels: all, crumbs: []link{{Text: "Releases", To: x.applicationTo(slug, "releases")},
 			{Text: "Release " + strconv.FormatInt(sequence, 10), To: v.To}}})
 }
 

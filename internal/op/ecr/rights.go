@@ -40,11 +40,17 @@ func (s *Service) May(ctx context.Context, req guard.Request, account name.Accou
 //
 // Errors: those of guard.Guard.Allowed.
 func (s *Service) MayOn(ctx context.Context, req guard.Request, account name.Account, resource string, actions ...string) ([]bool, error) {
+	return s.MayWith(ctx, req, account, resource, nil, actions...)
+}
+
+// MayWith is MayOn with condition keys, as the operation has them that does an action.
+func (s *Service) MayWith(ctx context.Context, req guard.Request, account name.Account, resource string, keys []guard.ConditionKey,
+	actions ...string) ([]bool, error) {
 	all := make([]bool, len(actions))
 	for i, action := range actions {
 		var err error
 		if all[i], err = s.guard.Allowed(ctx, req.By, req.From, guard.Ask{Action: action, Owner: guard.OwnedBy(account), Region: req.Region,
-			Resource: resource}); err != nil {
+			Resource: resource, Keys: keys}); err != nil {
 			return nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/vendorpolicy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -107,11 +108,8 @@ func selected[T any](s *Service, ctx context.Context, req guard.Request, whole *
 	return nil
 }
 
-// channelKey is the condition key of actions on a channel: its id.
-const channelKey = "ecrin:ChannelId"
-
 func withChannel(ask guard.Ask, id string) guard.Ask {
-	ask.Keys = append(slices.Clip(ask.Keys), guard.ConditionKey{Name: channelKey, Values: []string{id}})
+	ask.Keys = append(slices.Clip(ask.Keys), guard.ConditionKey{Name: vendorpolicy.ChannelKey, Values: []string{id}})
 	return ask
 }
 
