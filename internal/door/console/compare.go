@@ -14,8 +14,10 @@ type compareView struct {
 	Old, New             comparedImage
 	Platforms            []link // that both have, if both are indexes
 	Rows                 []compareRow
+	MoreRows             int64 // that are not shown
 	Shared, Gone, Added  int64 // bytes of layers
 	Config               []diffLine
+	MoreConfig           int64 // lines that are not shown
 	ConfigMissing        bool
 	SameLayers, NoConfig bool
 }
@@ -63,11 +65,12 @@ func (x *request) comparePage(with string) error {
 		return err
 	}
 	v.layers()
+	v.Rows, v.MoreRows = firsts(v.Rows, maxLayers)
 	before, after := configLines(v.Old.image.config), configLines(v.New.image.config)
 	v.NoConfig = before == "" && after == ""
 	v.ConfigMissing = v.Old.image.ImageConfigMissing != "" || v.New.image.ImageConfigMissing != ""
 	if !v.ConfigMissing && before != after {
-		v.Config = diff(before, after)
+		v.Config, v.MoreConfig = firsts(diff(before, after), maxLayers)
 	}
 	return x.render(http.StatusOK, "compare", &view{Title: repository + " compared", Section: "repositories", Main: v,
 		Crumbs: []link{{Text: "Repositories", To: x.base() + "/repositories"}, {Text: repository, To: x.repositoryPath(repository)},
@@ -128,7 +131,8 @@ func (x *request) samePlatform(v *compareView) error {
 	if want := x.r.URL.Query().Get("platform"); slices.Contains(both, want) {
 		chosen = want
 	}
-	for _, p := range both {
+	offered, _ := firsts(both, pageSize)
+	for _, p := range offered {
 		v.Platforms = append(v.Platforms, link{Text: p, To: x.query("platform", p), Here: p == chosen, Count: -1})
 	}
 	for c, digest := range map[*comparedImage]string{&v.Old: before[chosen], &v.New: after[chosen]} {
@@ -153,6 +157,21 @@ func (v *compareView) layers() {
 		return slices.DeleteFunc(all, func(l layerRow) bool { return l.Empty })
 	}
 	a, b := full(old.Layers), full(now.Layers)
+	v.SameLayers = true
+	v.align(a, b)
+	v.sum(a, b)
+}
+
+// align adds the layers of both images as rows, those that both have in their order beside each other. What follows maxLayers layers that
+// are the same at the beginning is aligned for maxLayers more: an image can have 10,000, and the work grows with the product.
+func (v *compareView) align(a, b []layerRow) {
+	same := 0
+	for same < len(a) && same < len(b) && a[same].Digest == b[same].Digest {
+		v.add("", b[same], same+1, same+1)
+		same++
+	}
+	old, now := a, b
+	a, b = a[same:min(same+maxLayers, len(a))], b[same:min(same+maxLayers, len(b))]
 	common := make([][]int, len(a)+1) // lengths of the longest common layers of the rests
 	for i := range common {
 		common[i] = make([]int, len(b)+1)
@@ -164,20 +183,29 @@ func (v *compareView) layers() {
 			}
 		}
 	}
-	v.SameLayers = true
 	for i, j := 0, 0; i < len(a) || j < len(b); {
 		switch {
 		case i < len(a) && j < len(b) && a[i].Digest == b[j].Digest:
-			v.add("", b[j], i+1, j+1)
+			v.add("", b[j], same+i+1, same+j+1)
 			i, j = i+1, j+1
 		case j == len(b) || i < len(a) && common[i+1][j] >= common[i][j+1]:
-			v.add("cut", a[i], i+1, 0)
+			v.add("cut", a[i], same+i+1, 0)
 			i++
 		default:
-			v.add("add", b[j], 0, j+1)
+			v.add("add", b[j], 0, same+j+1)
 			j++
 		}
 	}
+	for i := same + len(a); i < len(old); i++ {
+		v.add("cut", old[i], i+1, 0)
+	}
+	for j := same + len(b); j < len(now); j++ {
+		v.add("add", now[j], 0, j+1)
+	}
+}
+
+// sum adds up the layers of both images.
+func (v *compareView) sum(a, b []layerRow) {
 	there := map[string]bool{}
 	for _, l := range a {
 		v.Old.Size += l.Size

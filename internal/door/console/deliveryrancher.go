@@ -208,6 +208,7 @@ func (x *request) onEnvironment() error {
 	}
 	if err != nil {
 		v.Wrong = x.troubleOf(err)
+		v.Wrong.Nothing = v.Wrong.Nothing && x.form.Get("do") != "add" // the registry may be there, without its credential
 		return x.showEnvironment(x.status(err), page, v)
 	}
 	return x.done(x.rancherPath(name), said)

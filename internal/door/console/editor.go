@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -35,10 +37,16 @@ type problem struct {
 	Text         string
 }
 
-// newEditor returns a text with problems as an editor.
+// maxUnseen is how many lines with characters that are not seen an editor warns of.
+const maxUnseen = 20
+
+// newEditor returns a text with problems as an editor. It warns of characters that are not seen or turn the direction, so that nobody reads
+// a text for another one.
 func newEditor(label, text string, problems []problem) editor {
+	lines := strings.Split(text, "\n")
+	problems = append(problems, unseenIn(lines)...)
 	e := editor{Label: label, Text: text, Problems: problems}
-	for i, line := range strings.Split(text, "\n") {
+	for i, line := range lines {
 		l := editorLine{Number: i + 1, Before: line}
 		for _, p := range problems {
 			if p.Line != i+1 || l.Class != "" {
@@ -52,6 +60,7 @@ func newEditor(label, text string, problems []problem) editor {
 				l.Before, l.Mark = string(at[:start]), string(at[start:])
 			}
 		}
+		l.Before, l.Mark = visible(l.Before), visible(l.Mark)
 		e.Lines = append(e.Lines, l)
 	}
 	for _, p := range problems {
@@ -60,6 +69,23 @@ func newEditor(label, text string, problems []problem) editor {
 		}
 	}
 	return e
+}
+
+// unseenIn returns a warning for each of the first lines with a character that is not seen.
+func unseenIn(lines []string) (all []problem) {
+	for i, line := range lines {
+		at := strings.IndexFunc(line, unseen)
+		if at < 0 {
+			continue
+		}
+		c, _ := utf8.DecodeRuneInString(line[at:])
+		all = append(all, problem{Line: i + 1, Column: utf8.RuneCountInString(line[:at]) + 1,
+			Text: fmt.Sprintf("U+%04X is not seen, or changes the direction of the text.", c)})
+		if len(all) == maxUnseen {
+			break
+		}
+	}
+	return all
 }
 
 // checkPolicy returns what is wrong in a policy of a kind, and the policy if it is valid. registry is that of a repository policy.

@@ -20,7 +20,15 @@ var (
 	pathOf   = look.PathOf
 	lower    = look.Lower
 	visible  = look.Visible
+	unseen   = look.Unseen
+	quoted   = look.Quoted
 )
+
+// firsts returns the first values of a list, and how many are left out.
+func firsts[T any](all []T, most int) ([]T, int64) {
+	n := min(len(all), most)
+	return all[:n], int64(len(all) - n)
+}
 
 // principalIn returns how a principal is shown on pages of an account: without it if it is its own.
 func principalIn(account, arn string) string {

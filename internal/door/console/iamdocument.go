@@ -133,10 +133,10 @@ func (x *request) inlinePage() error {
 func (x *request) showInline(status int, h holder, v documentView, text string) (err error) {
 	v.Kind, v.Title, v.Subtitle = documentIdentity, x.at["policy"], "inline policy of "+h.word()+" "+h.name
 	v.To = h.path(x) + "/policies/" + pathOf(x.at["policy"])
-	v.Command = "aws iam get-" + h.word() + "-policy --" + h.word() + "-name " + h.name + " --policy-name " + x.at["policy"]
+	v.Command = "aws iam get-" + h.word() + "-policy --" + h.word() + "-name " + quoted(h.name) + " --policy-name " + quoted(x.at["policy"])
 	if v.New {
 		v.Title, v.To = "Create inline policy", h.path(x)+"/create-policy"
-		v.Command = "aws iam put-" + h.word() + "-policy --" + h.word() + "-name " + h.name +
+		v.Command = "aws iam put-" + h.word() + "-policy --" + h.word() + "-name " + quoted(h.name) +
 			" --policy-name NAME --policy-document file://policy.json"
 	}
 	rights, err := x.mayARN(h.arn(x), "iam:Put"+h.Word()+"Policy", "iam:Delete"+h.Word()+"Policy")
@@ -239,7 +239,7 @@ func (x *request) role() (iamtypes.Role, error) {
 func (x *request) showTrust(status int, r iamtypes.Role, v documentView, text string) (err error) {
 	h := holder{kind: "roles", name: r.RoleName, known: r.Arn}
 	v.Kind, v.Title, v.Subtitle, v.To = documentTrust, r.RoleName, "role", h.path(x)+"/trust"
-	v.Command = "aws iam update-assume-role-policy --role-name " + r.RoleName + " --policy-document file://trust.json"
+	v.Command = "aws iam update-assume-role-policy --role-name " + quoted(r.RoleName) + " --policy-document file://trust.json"
 	v.Tabs = h.tabs(x, "trust")
 	if v.Save, err = x.mayOne("iam:UpdateAssumeRolePolicy", r.Arn); err != nil {
 		return err
@@ -374,9 +374,9 @@ func (x *request) showPolicy(status int, v managedView, text *string) error {
 	if document != nil {
 		d.Statements = statementsOf(document, *text)
 	}
-	d.Command = "aws iam create-policy-version --policy-arn " + p.Arn + " --policy-document file://policy.json --set-as-default"
+	d.Command = "aws iam create-policy-version --policy-arn " + quoted(p.Arn) + " --policy-document file://policy.json --set-as-default"
 	if !v.Own {
-		d.Command = "aws iam get-policy-version --policy-arn " + p.Arn + " --version-id " + v.Version
+		d.Command = "aws iam get-policy-version --policy-arn " + quoted(p.Arn) + " --version-id " + quoted(v.Version)
 	}
 	return x.render(status, "iampolicy", &view{Title: p.PolicyName, Section: "policies", Main: v,
 		Crumbs: []link{{Text: "Policies", To: x.iam() + "/policies"}}})
@@ -447,7 +447,7 @@ func (x *request) showProvider(status int, wrong *trouble) error {
 	}
 	v := providerView{ARN: arn, URL: out.Url, Audiences: out.ClientIDList, Thumbprints: out.ThumbprintList, Wrong: wrong,
 		To:      x.iam() + "/provider?" + values("arn", arn),
-		Command: "aws iam get-open-id-connect-provider --open-id-connect-provider-arn " + arn}
+		Command: "aws iam get-open-id-connect-provider --open-id-connect-provider-arn " + quoted(arn)}
 	rights, err := x.mayARN(arn, "iam:AddClientIDToOpenIDConnectProvider", "iam:RemoveClientIDFromOpenIDConnectProvider",
 		"iam:DeleteOpenIDConnectProvider")
 	if err != nil {

@@ -335,7 +335,7 @@ func (x *request) showPoliciesOf(status int, h holder, wrong *trouble) error {
 	}
 	v.Wrong, v.Deleting = wrong, x.r.URL.Query().Has("delete")
 	v.Attach = x.form.Get("arn")
-	v.Command = "aws iam list-attached-" + h.word() + "-policies --" + h.word() + "-name " + h.name
+	v.Command = "aws iam list-attached-" + h.word() + "-policies --" + h.word() + "-name " + quoted(h.name)
 	attached, more, err := h.attached(x)
 	if v.PoliciesDenied, err = x.part(err); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -52,7 +53,7 @@ func (x *request) showCredentials(status int, wrong *trouble) error {
 		return err
 	}
 	v.Wrong = wrong
-	v.Command = "aws iam list-access-keys --user-name " + h.name
+	v.Command = "aws iam list-access-keys --user-name " + quoted(h.name)
 	c := credentialsView{SignIn: x.r.Host + Path + "/"}
 	keys, err := do[iamtypes.ListAccessKeysResponse](x, "iam", "ListAccessKeys", &iamtypes.ListAccessKeysRequest{UserName: h.name})
 	if c.KeysDenied, err = x.part(err); err != nil {
@@ -291,14 +292,20 @@ func fileName(text string) string {
 	}, text)
 }
 
-// csvLine returns a record of a file for spreadsheets. A cell that a spreadsheet would execute begins with an apostrophe. Source: RFC 4180.
+func firstRune(text string) rune {
+	c, _ := utf8.DecodeRuneInString(text)
+	return c
+}
+
+// csvLine returns a record of a file for spreadsheets. A cell that a spreadsheet would execute begins with an apostrophe; some take wide
+// forms of the signs for the signs, and blanks of any kind before them for nothing. Source: RFC 4180.
 func csvLine(cells ...string) string {
 	var b strings.Builder
 	for i, cell := range cells {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if text := strings.TrimLeft(cell, " "); text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+		if text := strings.TrimLeft(cell, " \u00a0\u200b\ufeff\u3000"); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", firstRune(text)) {
 			cell = "'" + cell
 		}
 		if strings.ContainsAny(cell, ",\"\r\n") || strings.TrimSpace(cell) != cell {

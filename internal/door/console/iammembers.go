@@ -31,7 +31,7 @@ func (x *request) showMembers(status int, h holder, wrong *trouble) error {
 	v.Wrong = wrong
 	marker := ""
 	if h.kind == "users" {
-		v.Command = "aws iam add-user-to-group --user-name " + h.name + " --group-name GROUP"
+		v.Command = "aws iam add-user-to-group --user-name " + quoted(h.name) + " --group-name GROUP"
 		var out *iamtypes.ListGroupsForUserResponse
 		out, err = do[iamtypes.ListGroupsForUserResponse](x, "iam", "ListGroupsForUser", &iamtypes.ListGroupsForUserRequest{UserName: h.name,
 			Marker: after, MaxItems: some[int32](pageSize)})
@@ -42,7 +42,7 @@ func (x *request) showMembers(status int, h holder, wrong *trouble) error {
 			}
 		}
 	} else {
-		v.Command = "aws iam add-user-to-group --group-name " + h.name + " --user-name USER"
+		v.Command = "aws iam add-user-to-group --group-name " + quoted(h.name) + " --user-name USER"
 		var out *iamtypes.GetGroupResponse
 		out, err = do[iamtypes.GetGroupResponse](x, "iam", "GetGroup", &iamtypes.GetGroupRequest{GroupName: h.name, Marker: after,
 			MaxItems: some[int32](pageSize)})
@@ -111,7 +111,7 @@ func (x *request) roleSessionsPage() error {
 	if err := x.browsersOf(h, &v); err != nil {
 		return err
 	}
-	v.Command = "ecrin audit --resource " + v.ARN
+	v.Command = "ecrin audit --resource " + quoted(v.ARN)
 	out, err := do[ecrintypes.ListAuditEventsResponse](x, "ecrin", "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{
 		AccountId: x.account.String(), Resource: v.ARN, NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
 	if v.AssumedDenied, err = x.part(err); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,15 @@ func init() {
 		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/history", serve: (*request).restore},
 	)
 }
+
+// What a page shows of an image. Its author decides how much there is: a manifest has up to 10,000 layers or images, and a config up to a
+// megabyte of anything.
+const (
+	maxLayers  = 500 // rows, of one image or of two
+	maxPairs   = 200 // labels, annotations, variables
+	maxTagsOf  = 50  // of one image on its page
+	maxTagsRow = 10  // of one image in a list
+)
 
 // layerRow is a layer, or an instruction that made none.
 type layerRow struct {
@@ -45,16 +55,21 @@ type imageView struct {
 	Size                         int64
 	Pushed, Pulled               time.Time
 	Tags                         []link
+	MoreTags                     int64
 	Layers                       []layerRow
+	MoreLayers                   int64
 	Bar                          []barPart
 	Children, Beside             []childRow
+	ChildPager                   pager
+	MoreBeside                   bool
 	Subject                      string
 	SubjectTo                    string
 	Config                       []pair
 	Labels, Annotations          []pair
 	Env                          []string
+	MorePairs                    int64 // labels, annotations and variables that are not shown
 	ConfigMissing                string
-	Manifest                     string
+	Manifest                     string // "" if it is too long to be shown
 	Commands                     []command
 	Here                         string
 	BesideNone                   *trouble
@@ -86,17 +101,17 @@ func (x *request) imagePage() error {
 		return err
 	}
 	v := imageView{Name: repository, Tag: x.at["tag"], Digest: i.ImageDigest, MediaType: i.ImageManifestMediaType,
-		Platform:      i.config.platform(),
-		ConfigMissing: i.ImageConfigMissing, Manifest: indented(i.ImageManifest), Kind: "image"}
+		Platform: i.config.platform(), ConfigMissing: i.ImageConfigMissing, Kind: "image"}
+	if text := indented(i.ImageManifest); len(text) <= maxFileShown {
+		v.Manifest = text
+	}
 	details, err := x.details(repository, []tagged{{Digest: i.ImageDigest}})
 	if err != nil && x.status(err) != http.StatusForbidden {
 		return err
 	}
 	if d, ok := details[i.ImageDigest]; ok {
 		v.Size, v.Pushed, v.Pulled, v.Kind = sizeOf(d.ImageSizeInBytes), timeOf(d.ImagePushedAt), timeOf(d.LastRecordedPullTime), kindOf(d)
-		for _, t := range d.ImageTags {
-			v.Tags = append(v.Tags, link{Text: t, To: x.repositoryPath(repository, "tags", t)})
-		}
+		v.Tags, v.MoreTags = x.tagLinks(repository, d.ImageTags, maxTagsOf)
 	}
 	v.layers(i)
 	if len(i.content.Layers) > 0 {
@@ -112,7 +127,7 @@ func (x *request) imagePage() error {
 	if s := i.content.Subject; s != nil {
 		v.Subject, v.SubjectTo = s.Digest, x.repositoryPath(repository, "images", s.Digest)
 	}
-	if v.Beside, err = x.referrers(repository, i.ImageDigest); err != nil {
+	if v.Beside, v.MoreBeside, err = x.referrers(repository, i.ImageDigest); err != nil {
 		v.BesideNone = x.troubleOf(err)
 	}
 	if err := v.uses(x, repository); err != nil {
@@ -120,6 +135,7 @@ func (x *request) imagePage() error {
 	}
 	v.Annotations = pairsOf(i.content.Annotations)
 	v.configure(i.config)
+	v.shorten()
 	reference := x.uri(repository) + "@" + i.ImageDigest
 	v.Commands = []command{{"docker", "docker pull " + reference}, {"skopeo", "skopeo inspect docker://" + reference},
 		{"crane", "crane manifest " + reference}}
@@ -144,6 +160,43 @@ func (v *imageView) uses(x *request, repository string) error {
 		v.Uses = append(v.Uses, useRow{Name: strings.TrimPrefix(u.UsedBy, "application/"), Until: u.Until.Time})
 	}
 	return nil
+}
+
+// shorten leaves out what is more than a page shows.
+func (v *imageView) shorten() {
+	var more [3]int64
+	v.Annotations, more[0] = firsts(v.Annotations, maxPairs)
+	v.Labels, more[1] = firsts(v.Labels, maxPairs)
+	v.Env, more[2] = firsts(v.Env, maxPairs)
+	v.MorePairs = more[0] + more[1] + more[2]
+}
+
+// tagLinks returns links to the first tags of an image, and how many are left out.
+func (x *request) tagLinks(repository string, tags []string, most int) (all []link, more int64) {
+	tags, more = firsts(tags, most)
+	for _, t := range tags {
+		all = append(all, link{Text: t, To: x.repositoryPath(repository, "tags", t)})
+	}
+	return all, more
+}
+
+// children returns the images of an index that the page shows: those from the number that the address has.
+func (x *request) children(repository string, i *image) (all []childRow, p pager) {
+	total := len(i.content.Manifests)
+	from, _ := strconv.Atoi(x.r.URL.Query().Get("from"))
+	from = max(0, min(from, (total-1)/pageSize*pageSize))
+	end := min(from+pageSize, total)
+	for _, d := range i.content.Manifests[from:end] {
+		all = append(all, childRow{What: d.what(), Digest: d.Digest, Size: d.Size, To: x.repositoryPath(repository, "images", d.Digest)})
+	}
+	p.Text = many(int64(len(all)), "image", "images") + " of " + count(int64(total)) + ", in the order of the index"
+	if from > 0 {
+		p.First = x.query("from", "")
+	}
+	if end < total {
+		p.Next = x.query("from", strconv.Itoa(end))
+	}
+	return all, p
 }
 
 // layers fills in the layers, each with the instruction that made it as far as the config tells.
@@ -225,7 +278,7 @@ func (v *imageView) bar(total int64) {
 		}
 		w := least + free*float64(l.Size)/float64(total)
 		v.Bar = append(v.Bar, barPart{X: fmt.Sprintf("%.1f", at), Width: fmt.Sprintf("%.1f", w), To: fmt.Sprintf("#layer-%d", l.Number),
-			Label: fmt.Sprintf("Layer %d: %s, %s", l.Number, l.Word, size(l.Size)), Class: []string{"f1", "f2"}[len(v.Bar)%2]})
+			Label: fmt.Sprintf("Layer %d: %s, %s", l.Number, shown(l.Word), size(l.Size)), Class: []string{"f1", "f2"}[len(v.Bar)%2]})
 		at += w + gap
 	}
 }
@@ -277,6 +330,7 @@ type imagesView struct {
 type imageListRow struct {
 	Digest, To, Kind string
 	Tags             []link
+	More             int64 // tags that are not shown
 	Size             int64
 	Pushed, Pulled   time.Time
 }
@@ -296,9 +350,7 @@ func (x *request) imagesPage() error {
 		for _, d := range out.ImageDetails {
 			r := imageListRow{Digest: d.ImageDigest, To: x.repositoryPath(repository, "images", d.ImageDigest), Kind: kindOf(d),
 				Size: sizeOf(d.ImageSizeInBytes), Pushed: timeOf(d.ImagePushedAt), Pulled: timeOf(d.LastRecordedPullTime)}
-			for _, t := range d.ImageTags {
-				r.Tags = append(r.Tags, link{Text: t, To: x.repositoryPath(repository, "tags", t)})
-			}
+			r.Tags, r.More = x.tagLinks(repository, d.ImageTags, maxTagsRow)
 			v.Rows = append(v.Rows, r)
 		}
 		v.Pager = x.pagerOf(many(int64(len(v.Rows)), "image", "images"), out.NextToken)

@@ -90,7 +90,7 @@ func (f *figure) lane(l ecrintypes.LifecycleLane, y float64, at func(time.Time) 
 	if l.Rule == "" {
 		title, words = "no rule", "stays"
 	}
-	f.text("b", 0, y+20, clipped(title, 26))
+	f.text("b", 0, y+20, clipped(title, 24))
 	f.text("", 0, y+36, clipped(words, 30))
 	f.path("l0", "M%s %sH%s", timelineLeft, y+50, timelineRight)
 	if cut := timeOf(l.CutAt); !cut.IsZero() {

@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -235,13 +236,14 @@ func bars(id, title string, points []usagePoint, all []series, days int, words f
 
 // roundUp returns a number of three times one, two or five and a power of ten that is not less: the end of an axis with three lines.
 func roundUp(n int64) int64 {
-	for base := int64(1); ; base *= 10 {
+	for base := int64(1); base <= 1e17; base *= 10 {
 		for _, k := range []int64{1, 2, 5} {
 			if base*k*3 >= n {
 				return base * k * 3
 			}
 		}
 	}
+	return math.MaxInt64
 }
 
 // The repositories and images up to which a page finds what only they hold.
@@ -346,7 +348,7 @@ func (x *request) usageSheet(days int) error {
 	in := &ecrintypes.GetUsageHistoryRequest{RegistryId: x.account.String(), Granularity: granularity, StartTime: awswire.At(from),
 		EndTime: awswire.At(x.begun.Add(time.Second)), MaxResults: some[int32](1000)}
 	return x.sheet("usage.csv", []string{"time", "repository", "pulls", "pushes", "denied", "bytes sent", "bytes stored"},
-		func() (lines [][]string, more bool, err error) {
+		"ask for fewer days, or use ecrin usage", func() (lines [][]string, more bool, err error) {
 			out, err := do[ecrintypes.GetUsageHistoryResponse](x, "ecrin", "GetUsageHistory", in)
 			if err != nil {
 				return nil, false, err

@@ -269,7 +269,7 @@ func (x *request) showChannels(status int, v channelsView) error {
 	v.Rows, err = x.channels(x.at["app"])
 	v.Trouble = x.troubleOf(err)
 	return x.showApplication(status, applicationPage{tab: "channels", file: "channels", title: x.at["app"], body: v,
-		cli: "ecrin channel list " + x.at["app"], actions: []string{"ecrin:CreateChannel", "ecrin:DeleteApplication"}})
+		cli: "ecrin channel list " + quoted(x.at["app"]), actions: []string{"ecrin:CreateChannel", "ecrin:DeleteApplication"}})
 }
 
 // createChannel adds a channel.
@@ -297,7 +297,7 @@ func (x *request) deleteApplicationPage() error {
 
 func (x *request) showDeleteApplication(status int, v typedView) error {
 	return x.showApplication(status, applicationPage{file: "deleteapplication", title: "Delete " + x.at["app"], body: v,
-		cli: "ecrin app delete " + x.at["app"], actions: []string{"ecrin:DeleteApplication"}})
+		cli: "ecrin app delete " + quoted(x.at["app"]), actions: []string{"ecrin:DeleteApplication"}})
 }
 
 // deleteApplication deletes an application with all that it has, once its slug was typed.
@@ -354,7 +354,7 @@ func (x *request) installations(slug string) (v installationsView) {
 // installationsPage shows which customer runs which version.
 func (x *request) installationsPage() error {
 	return x.showApplication(http.StatusOK, applicationPage{tab: "installations", file: "installations", title: "Installations",
-		body: x.installations(x.at["app"]), cli: "ecrin app fleet " + x.at["app"]})
+		body: x.installations(x.at["app"]), cli: "ecrin app fleet " + quoted(x.at["app"])})
 }
 
 // versionRow is a version of a channel.

@@ -272,17 +272,18 @@ func vendorCommands(p vendorPlace) []command {
 		return flag
 	}
 	login := " -u " + p.User + " --password-stdin "
+	p.Image = quoted(p.Image)
 	return []command{
-		{"docker", "docker login" + login + p.Host + " < TOKEN-FILE\ndocker pull " + p.Image},
-		{"podman", "podman login" + login + plain("--tls-verify=false ") + p.Host + " < TOKEN-FILE\npodman pull " + plain("--tls-verify=false ") +
+		{"docker", "docker login" + login + p.Host + " < TOKEN_FILE\ndocker pull " + p.Image},
+		{"podman", "podman login" + login + plain("--tls-verify=false ") + p.Host + " < TOKEN_FILE\npodman pull " + plain("--tls-verify=false ") +
 			p.Image},
-		{"skopeo", "skopeo login" + login + plain("--tls-verify=false ") + p.Host + " < TOKEN-FILE\nskopeo copy --all " +
+		{"skopeo", "skopeo login" + login + plain("--tls-verify=false ") + p.Host + " < TOKEN_FILE\nskopeo copy --all " +
 			plain("--src-tls-verify=false ") + "docker://" + p.Image + " oci:image"},
-		{"crane", "crane auth login" + login + p.Host + " < TOKEN-FILE\ncrane pull " + p.Image + " image.tar"},
-		{"helm", "helm registry login" + login + plain("--plain-http ") + p.Host + " < TOKEN-FILE\nhelm pull " + plain("--plain-http ") +
+		{"crane", "crane auth login" + login + p.Host + " < TOKEN_FILE\ncrane pull " + p.Image + " image.tar"},
+		{"helm", "helm registry login" + login + plain("--plain-http ") + p.Host + " < TOKEN_FILE\nhelm pull " + plain("--plain-http ") +
 			"oci://" + p.Host + "/" + p.Slug + "/" + p.Channel + "/CHART"},
 		{"kubernetes", "kubectl create secret docker-registry " + p.Slug + "-registry \\\n  --docker-server=" + p.Host +
-			" --docker-username=" + p.User + " \\\n  --docker-password=\"$(cat TOKEN-FILE)\"\n\n# or the whole application, kept up to date:\n" +
+			" --docker-username=" + p.User + " \\\n  --docker-password=\"$(cat TOKEN_FILE)\"\n\n# or the whole application, kept up to date:\n" +
 			"ecrin install " + p.Slug + "-license.yaml --key vendor.pem"},
 	}
 }
@@ -382,7 +383,10 @@ func (x *request) showEntitle(status int, f entitleForm, picked []string) error 
 	for _, c := range channels {
 		f.Channels = append(f.Channels, choice{Value: c.ID, Text: c.Name, On: slices.Contains(picked, c.ID)})
 	}
-	v.CLI = "ecrin entitlement add " + v.Slug + " --customer " + v.ID + " --repository " + cmp.Or(f.Repositories, "'shop/*'")
+	v.CLI = "ecrin entitlement add " + quoted(v.Slug) + " --customer " + quoted(v.ID)
+	for _, pattern := range words(cmp.Or(f.Repositories, "shop/*")) {
+		v.CLI += " --repository " + quoted(pattern)
+	}
 	return x.showCustomer(status, v, "", "entitle", f)
 }
 

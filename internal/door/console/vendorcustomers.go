@@ -119,7 +119,7 @@ func (x *request) customersPage() error {
 		v.Pager = x.pagerOf(many(int64(len(v.Rows)), "customer", "customers")+", by name"+more, out.NextToken)
 	}
 	return x.showApplication(http.StatusOK, applicationPage{tab: "customers", section: "customers", file: "customers", title: "Customers",
-		body: v, cli: "ecrin customer list " + slug})
+		body: v, cli: "ecrin customer list " + quoted(slug)})
 }
 
 // customerTypes are the types of customers.
@@ -228,7 +228,7 @@ func (x *request) showCreateCustomer(status int, f customerForm) error {
 	}
 	f.May = rights["ecrin:CreateCustomer"]
 	return x.showApplication(status, applicationPage{section: "customers", file: "createcustomer", title: "Create customer", body: f,
-		cli: "ecrin customer create " + slug + " NAME", crumbs: []link{{Text: "Customers", To: x.applicationTo(slug, "customers")}}})
+		cli: "ecrin customer create " + quoted(slug) + " NAME", crumbs: []link{{Text: "Customers", To: x.applicationTo(slug, "customers")}}})
 }
 
 // createCustomer makes a customer, and shows it. Its licence is not shown: it is downloaded.
@@ -310,7 +310,7 @@ func (x *request) showCustomer(status int, v customerView, tab, file string, bod
 		v.Tabs.Links = append(v.Tabs.Links, link{Text: t.text, To: v.To + t.path, Count: -1, Here: t.key == tab})
 	}
 	if v.CLI == "" {
-		v.CLI = "ecrin customer show " + v.Slug + " " + v.ID
+		v.CLI = "ecrin customer show " + quoted(v.Slug) + " " + quoted(v.ID)
 	}
 	return x.render(status, file, &view{Title: v.Name, Section: "customers", Main: v, Crumbs: []link{
 		{Text: v.Slug, To: x.applicationTo(v.Slug)}, {Text: "Customers", To: x.applicationTo(v.Slug, "customers")}}})
@@ -348,7 +348,7 @@ func (x *request) customerSettingsPage() error {
 }
 
 func (x *request) showCustomerSettings(status int, v customerView, f customerForm) error {
-	f.May, v.CLI = v.Rights["ecrin:UpdateCustomer"], "ecrin customer update "+v.Slug+" "+v.ID
+	f.May, v.CLI = v.Rights["ecrin:UpdateCustomer"], "ecrin customer update "+quoted(v.Slug)+" "+quoted(v.ID)
 	return x.showCustomer(status, v, "settings", "customersettings", f)
 }
 
@@ -390,7 +390,7 @@ func (x *request) archivePage() error {
 }
 
 func (x *request) showArchive(status int, v customerView, t typedView) error {
-	v.CLI = "ecrin customer archive " + v.Slug + " " + v.ID
+	v.CLI = "ecrin customer archive " + quoted(v.Slug) + " " + quoted(v.ID)
 	return x.showCustomer(status, v, "", "archive", t)
 }
 
@@ -425,7 +425,7 @@ func (x *request) customerInstallationsPage() error {
 	all := x.installations(v.Slug)
 	all.Rows = slices.DeleteFunc(all.Rows, func(r installationRow) bool { return r.CustomerTo != v.To })
 	all.Pager.Text = many(int64(len(all.Rows)), "installation", "installations") + " of this customer on this page of the fleet"
-	v.CLI = "ecrin app fleet " + v.Slug
+	v.CLI = "ecrin app fleet " + quoted(v.Slug)
 	return x.showCustomer(http.StatusOK, v, "installations", "customerinstallations", all)
 }
 

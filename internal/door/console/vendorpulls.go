@@ -2,7 +2,6 @@ package console
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 // pullRow is a line of the pull log.
 type pullRow struct {
 	At                            time.Time
+	Day                           bool // its day is shown, because the log goes back further than one
 	By, Action, Image, Reference  string
 	Tag, Digest, Code, Try, Agent string
 	Status                        int32
@@ -67,7 +67,9 @@ func (x *request) pullLog(v customerView) pullLog {
 		return l
 	}
 	for _, p := range out.Pulls {
-		l.Rows = append(l.Rows, x.pullRow(v, p))
+		r := x.pullRow(v, p)
+		r.Day = days != "1"
+		l.Rows = append(l.Rows, r)
 	}
 	more := ""
 	if out.NextToken != "" {
@@ -106,50 +108,27 @@ func (x *request) pullRow(v customerView, p ecrintypes.Pull) pullRow {
 	return r
 }
 
-// The limits of the log as a file.
-const (
-	maxCSVPages = 100
-	csvPage     = 1000
-)
-
 // pullsCSV sends the pull log of a customer as a table, page by page, at most 100,000 lines.
 func (x *request) pullsCSV() error {
 	in, _ := x.pullsOf(x.at["app"], x.at["customer"])
-	in.MaxResults = some[int32](csvPage)
-	begun := false
-	for range maxCSVPages {
+	in.MaxResults = some[int32](1000)
+	return x.sheet("pulls.csv", []string{"time", "token", "action", "image", "reference", "digest", "status", "error", "upstream", "bytes",
+		"address", "user agent", "request"}, "ask for fewer days, or use ecrin app pulls", func() (lines [][]string, more bool, err error) {
 		out, err := do[ecrintypes.ListPullsResponse](x, "ecrin", "ListPulls", in)
-		if err != nil && !begun {
-			return err
-		}
 		if err != nil {
-			panic(http.ErrAbortHandler) // the table has no end, so that nobody takes it for the whole
-		}
-		var b strings.Builder
-		if !begun {
-			h := x.w.Header()
-			h.Set("Content-Type", "text/csv; charset=utf-8")
-			h.Set("Content-Disposition", `attachment; filename="pulls.csv"`)
-			x.w.WriteHeader(http.StatusOK)
-			begun = true
-			b.WriteString(csvLine("time", "token", "action", "image", "reference", "digest", "status", "error", "upstream", "bytes", "address",
-				"user agent", "request"))
+			return nil, false, err
 		}
 		for _, p := range out.Pulls {
 			upstream := p.UpstreamCode
 			if p.UpstreamStatus != nil {
 				upstream = strings.TrimSpace(fmt.Sprint(*p.UpstreamStatus) + " " + upstream)
 			}
-			b.WriteString(csvLine(p.At.UTC().Format(time.RFC3339), p.TokenName, string(p.Action), p.Image, p.Reference, p.ImageDigest,
-				fmt.Sprint(p.HttpStatus), p.ErrorCode, upstream, fmt.Sprint(p.SentBytes), p.Address, p.UserAgent, p.RequestId))
-		}
-		if _, err := x.w.Write([]byte(b.String())); err != nil || out.NextToken == "" {
-			return nil // a client that is gone needs no more
+			lines = append(lines, []string{p.At.UTC().Format(time.RFC3339), p.TokenName, string(p.Action), p.Image, p.Reference, p.ImageDigest,
+				fmt.Sprint(p.HttpStatus), p.ErrorCode, upstream, fmt.Sprint(p.SentBytes), p.Address, p.UserAgent, p.RequestId})
 		}
 		in.NextToken = out.NextToken
-	}
-	_, _ = x.w.Write([]byte(csvLine("more lines follow: ask for fewer days, or use ecrin app pulls")))
-	return nil
+		return lines, out.NextToken != "", nil
+	})
 }
 
 // bar is a month of the chart.

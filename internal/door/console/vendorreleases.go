@@ -283,7 +283,7 @@ func (x *request) createReleasePage() error {
 func (x *request) showCreateRelease(status int, v newReleaseView) error {
 	slug := x.at["app"]
 	return x.showApplication(status, applicationPage{section: "releases", file: "createrelease", title: "Create release", body: v,
-		cli: "ecrin release create " + slug + " FOLDER", actions: []string{"ecrin:CreateRelease"},
+		cli: "ecrin release create " + quoted(slug) + " FOLDER", actions: []string{"ecrin:CreateRelease"},
 		crumbs: []link{{Text: "Releases", To: x.applicationTo(slug, "releases")}}})
 }
 

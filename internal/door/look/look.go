@@ -115,7 +115,8 @@ func OwnForm(r *http.Request) bool {
 
 // functions are what templates call besides the methods of their values.
 var functions = template.FuncMap{
-	"shown": Shown, "visible": Visible, "size": Size, "count": Count, "many": Many, "span": Span, "d12": Digest12,
+	"shown": Shown, "told": Told, "visible": Visible, "quoted": Quoted, "size": Size, "count": Count, "many": Many,
+	"span": Span, "d12": Digest12,
 	"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") },
 	"date":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
 	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },

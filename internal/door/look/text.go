@@ -9,16 +9,23 @@ import (
 	"unicode"
 )
 
-// maxShown is how many characters of a text that others wrote are shown at once.
-const maxShown = 256
+const (
+	maxShown = 256  // characters of a text that others wrote that are shown at once
+	maxTold  = 2048 // of a text that tells what was wrong, or why
+)
 
 // Shown returns a text that others wrote as a page shows it: characters that are not seen, that turn the direction or that end a line have
 // their numbers in their place, and after 256 characters the text is cut.
-func Shown(text string) string {
+func Shown(text string) string { return shownTo(text, maxShown) }
+
+// Told is Shown for the text of an error, or of a decision, whose end says as much as its beginning.
+func Told(text string) string { return shownTo(text, maxTold) }
+
+func shownTo(text string, most int) string {
 	var b strings.Builder
 	n := 0
 	for _, c := range text {
-		if n++; n > maxShown {
+		if n++; n > most {
 			b.WriteString("…")
 			break
 		}
@@ -138,18 +145,34 @@ func PathOf(segments ...string) string {
 	return b.String()
 }
 
-// Visible returns a line of a file as Shown has texts of others, uncut and with its tabs.
-func Visible(line string) string {
-	if !strings.ContainsFunc(line, hidden) {
-		return line
+// Visible returns a text of others as Shown does, uncut, with its tabs and ends of lines.
+func Visible(text string) string {
+	if !strings.ContainsFunc(text, Unseen) {
+		return text
 	}
 	var b strings.Builder
-	for _, c := range line {
-		if c == '\t' || !hidden(c) {
-			b.WriteRune(c)
+	for _, c := range text {
+		if Unseen(c) {
+			fmt.Fprintf(&b, "U+%04X", c)
 			continue
 		}
-		fmt.Fprintf(&b, "U+%04X", c)
+		b.WriteRune(c)
 	}
 	return b.String()
 }
+
+// Unseen reports whether Visible shows the number of a character in its place.
+func Unseen(c rune) bool { return c != '\t' && c != '\n' && hidden(c) }
+
+// Quoted returns a word of a command that people copy to a shell, where it stands for itself, whatever characters it has. It is cut and
+// made visible as Shown does it.
+func Quoted(word string) string {
+	word = Shown(word)
+	if word != "" && strings.Trim(word, plainInShell) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// plainInShell are the characters that no shell takes for more than themselves.
+const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
