@@ -91,6 +91,18 @@ const (
 	hrefs = `[...document.querySelectorAll("a[href]")].filter(a => a.origin === location.origin).map(a => a.pathname + a.search)`
 )
 
+// axe returns what axe-core finds on the page.
+func (b *browser) axe() (found []string) {
+	b.t.Helper()
+	text, err := os.ReadFile(tool(b.t, "axe-core", "axe-core/axe.min.js"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.evaluate(string(text)+"; true", new(bool))
+	b.await(fmt.Sprintf(axeRun, ""), &found)
+	return found
+}
+
 // form returns what pages with the same template have in common in their addresses.
 func form(address string) string {
 	u, err := url.Parse(address)

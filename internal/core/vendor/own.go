@@ -33,8 +33,11 @@ type OwnVersion struct {
 
 // OwnToken is a token of a customer, without its value.
 type OwnToken struct {
-	Name, Address string
-	UsedAt        time.Time
+	Name, Address     string
+	MadeAt            time.Time
+	RotatedAt, UsedAt time.Time // zero for never
+	Own               bool      // the customer has made it, not the vendor
+	Here              bool      // the caller uses it
 }
 
 // CustomerPage is what a customer may know about itself.
@@ -97,7 +100,8 @@ func (s *Service) CustomerPage(ctx context.Context, by identity.Caller, at Place
 		return CustomerPage{}, err
 	}
 	for _, t := range tokens {
-		own.Tokens = append(own.Tokens, OwnToken{t.Name, t.LastAddress, t.LastUsedAt})
+		own.Tokens = append(own.Tokens, OwnToken{Name: t.Name, Address: t.LastAddress, MadeAt: t.CreatedAt, RotatedAt: t.RotatedAt,
+			UsedAt: t.LastUsedAt, Own: t.CreatedBy == by.ARN, Here: t.Name == by.Token})
 	}
 	rights, err := s.meta.Entitlements(ctx, a.ID, c.ID)
 	if err != nil {
@@ -112,6 +116,58 @@ func (s *Service) CustomerPage(ctx context.Context, by identity.Caller, at Place
 		own.Rights = append(own.Rights, OwnRight{r.Repositories, r.String()})
 	}
 	return own, nil
+}
+
+// ownTokens returns the customer who calls, if it may change its tokens: by its licence alone. A token that was lost could else make
+// others, which would stay when it is revoked.
+//
+// Errors: fault.AccessDenied (the caller is no customer, or has a token), fault.LicenseInvalid (the customer was deleted).
+func (s *Service) ownTokens(ctx context.Context, by identity.Caller) (meta.Customer, error) {
+	if by.Token != "" {
+		return meta.Customer{}, fault.AccessDenied.New("tokens are made, rotated and revoked by the licence, not by a token")
+	}
+	_, named, err := name.ParseEntityARN(by.ARN)
+	if err != nil {
+		return meta.Customer{}, fault.AccessDenied.New("only customers have tokens")
+	}
+	slug, _, _ := strings.Cut(named.Name, "/")
+	_, c, err := s.licensee(ctx, by, slug)
+	return c, err
+}
+
+// MakeOwnToken makes a token for the customer who calls. It stands for the customer as the licence does: what it may pull is decided at
+// each request, by the entitlements of then, and it ends with the licence.
+//
+// Errors: fault.AccessDenied, fault.LicenseInvalid, and those of NewToken.
+func (s *Service) MakeOwnToken(ctx context.Context, by identity.Caller, label string) (secret.String, error) {
+	c, err := s.ownTokens(ctx, by)
+	if err != nil {
+		return secret.String{}, err
+	}
+	_, token, err := s.NewToken(ctx, c, label, by.ARN)
+	return token, err
+}
+
+// RotateOwnToken replaces a token of the customer who calls, also one that the vendor has made.
+//
+// Errors: fault.AccessDenied, fault.LicenseInvalid, fault.ObjectNotFound.
+func (s *Service) RotateOwnToken(ctx context.Context, by identity.Caller, label string) (secret.String, error) {
+	c, err := s.ownTokens(ctx, by)
+	if err != nil {
+		return secret.String{}, err
+	}
+	return s.RotateToken(ctx, c, label)
+}
+
+// RevokeOwnToken deletes a token of the customer who calls, also one that the vendor has made.
+//
+// Errors: fault.AccessDenied, fault.LicenseInvalid, fault.ObjectNotFound.
+func (s *Service) RevokeOwnToken(ctx context.Context, by identity.Caller, label string) error {
+	c, err := s.ownTokens(ctx, by)
+	if err != nil {
+		return err
+	}
+	return s.meta.DeleteCustomerToken(ctx, c.ID, label)
 }
 
 // channelSlugs returns the slugs of channels; of one that is gone its id.

@@ -66,9 +66,10 @@ type Trail interface {
 // API serves the pages. It is safe for concurrent use.
 type API struct {
 	Options
-	large     *web.Places // for answers with stored content
-	signOns   *web.Places // for sign-ins that wait for an identity provider
-	strangers *web.Rates  // of who asks for the page of a customer and is none, by address
+	large      *web.Places // for answers with stored content
+	signOns    *web.Places // for sign-ins that wait for an identity provider
+	strangers  *web.Rates  // of who asks for the page of a customer and is none, by address
+	ownChanges *web.Rates  // of tokens by customers
 }
 
 // Options holds the parameters of New. All but Rates and SSO are required.
@@ -88,8 +89,9 @@ type Options struct {
 // New returns an API.
 func New(o Options) *API {
 	return &API{Options: o, large: web.NewPlaces(maxLarge, maxLargeWaiting, maxLargeWait),
-		signOns:   web.NewPlaces(maxSignOns, maxSignOnsWaiting, maxSignOnWait),
-		strangers: web.NewRates("an address that has not signed in", maxStrange, o.Now)}
+		signOns:    web.NewPlaces(maxSignOns, maxSignOnsWaiting, maxSignOnWait),
+		strangers:  web.NewRates("an address that has not signed in", maxStrange, o.Now),
+		ownChanges: web.NewRates("a customer that changes tokens", maxOwnChanges, o.Now)}
 }
 
 // The limits of requests. A policy has at most 10,240 characters, and a form can have three bytes for each of their bytes.
@@ -108,6 +110,7 @@ type row struct {
 	method, path string
 	serve        func(*request) error
 	open         bool // needs no session
+	fresh        bool // its form is of no session, also where there is one
 }
 
 // match returns the parts of a path that the row names, and whether the path is its.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ecrin-dev/ecrin/internal/door/look"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -74,7 +75,7 @@ func newEditor(label, text string, problems []problem) editor {
 // unseenIn returns a warning for each of the first lines with a character that is not seen.
 func unseenIn(lines []string) (all []problem) {
 	for i, line := range lines {
-		at := strings.IndexFunc(line, unseen)
+		at := strings.IndexFunc(line, look.Unseen)
 		if at < 0 {
 			continue
 		}

@@ -33,7 +33,6 @@ var (
 	ParseDay    = parseDay
 	PlaceOf     = placeOf
 	WordsOf     = words
-	HostsOf     = hostsOf
 	CleanPath   = pathOf
 	ClipTo      = clipped
 	PlainPolicy = plainDocument

@@ -20,7 +20,6 @@ var (
 	pathOf   = look.PathOf
 	lower    = look.Lower
 	visible  = look.Visible
-	unseen   = look.Unseen
 	quoted   = look.Quoted
 )
 

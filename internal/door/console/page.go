@@ -60,6 +60,7 @@ func (v *view) Base() string      { return v.x.base() }
 func (v *view) IAM() string       { return v.x.iam() }
 func (v *view) CSRF() string      { return v.x.csrf() }
 func (v *view) Theme() string     { return v.x.theme() }
+func (v *view) Keys() bool        { return v.x.keys() }
 func (v *view) Flash() *flash     { return v.x.flash }
 func (v *view) Version() string   { return v.x.Version }
 func (v *view) Path() string      { return Path }

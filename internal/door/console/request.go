@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -33,6 +34,7 @@ type request struct {
 	host  endpoint.Host
 
 	session identity.ConsoleSession // zero without one
+	own     string                  // the hash of the password of a customer who has signed in; "" for none
 	req     guard.Request           // for operations
 	at      map[string]string       // the parts of the path that a row names
 	account name.Account            // of the page; the caller's if the path has none
@@ -68,7 +70,7 @@ func (x *request) serve() (err error) {
 		if !errors.Is(err, fault.ExpiredCredentials) {
 			return err
 		}
-		return x.toSignIn()
+		return x.toSignIn(o)
 	}
 	switch {
 	case o == nil && other:
@@ -80,7 +82,10 @@ func (x *request) serve() (err error) {
 		return err
 	}
 	if x.r.Method == http.MethodPost {
-		if err := x.readForm(); err != nil {
+		switch err := x.readForm(o.fresh); {
+		case errors.Is(err, errStale):
+			return x.showKept(http.StatusConflict, newKept(x.r.URL.RequestURI(), x.form))
+		case err != nil:
 			return err
 		}
 	}
@@ -102,7 +107,7 @@ func (x *request) begin() error {
 	x.session = session
 	x.ev.Identify(session.Caller)
 	x.account = session.Caller.Account
-	x.readFlash()
+	x.flash = x.takeFlash(flashCookie, x.sessionMAC)
 	return nil
 }
 
@@ -129,10 +134,26 @@ func (x *request) place() error {
 }
 
 // readForm reads the form of a POST, which a page of this session must have sent. Browsers say where a form comes from; the token of the
-// form holds where they do not.
+// form holds where they do not. A fresh form is of no session.
+//
+// Errors: errForged, errStale; those of readFields.
+func (x *request) readForm(fresh bool) error {
+	if err := x.readFields(); err != nil {
+		return err
+	}
+	if fresh || x.session.Hash == "" || subtle.ConstantTimeCompare([]byte(x.form.Get("csrf")), []byte(x.csrf())) == 1 {
+		return nil
+	}
+	if x.sameOrigin() {
+		return errStale
+	}
+	return errForged
+}
+
+// readFields reads a form, which no page of another server must have sent.
 //
 // Errors: errForged; those of web.ReadBody; fault.MalformedRequest.
-func (x *request) readForm() error {
+func (x *request) readFields() error {
 	if !look.OwnForm(x.r) {
 		return errForged
 	}
@@ -145,9 +166,6 @@ func (x *request) readForm() error {
 	}
 	if x.form, err = url.ParseQuery(string(body)); err != nil {
 		return fault.MalformedRequest.New("the form is malformed").Because(err)
-	}
-	if x.session.Hash != "" && x.form.Get("csrf") != x.csrf() {
-		return errForged
 	}
 	return nil
 }

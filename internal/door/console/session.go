@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,7 @@ import (
 var frameRows = []row{
 	{method: "GET", path: "", serve: (*request).home},
 	{method: "GET", path: "signin", serve: (*request).signInPage, open: true},
-	{method: "POST", path: "signin", serve: (*request).signIn, open: true},
+	{method: "POST", path: "signin", serve: (*request).signIn, open: true, fresh: true},
 	{method: "POST", path: "signout", serve: (*request).signOut, open: true},
 	{method: "GET", path: "password", serve: (*request).passwordPage},
 	{method: "POST", path: "password", serve: (*request).changePassword},
@@ -32,6 +33,8 @@ var frameRows = []row{
 	{method: "GET", path: "switch-role", serve: (*request).switchRolePage},
 	{method: "POST", path: "switch-role", serve: (*request).switchRole},
 	{method: "POST", path: "theme", serve: (*request).setTheme},
+	{method: "GET", path: "keys", serve: (*request).keysPage},
+	{method: "POST", path: "keys", serve: (*request).setKeys},
 }
 
 // cookieName returns the name of the cookie of sessions. Browsers take one with the prefix by TLS only, and from no other host of the
@@ -63,34 +66,45 @@ type flash struct {
 const (
 	flashCookie = "ecrin-flash"
 	themeCookie = "ecrin-theme"
+	keysCookie  = "ecrin-keys" // "off" if single keys do nothing
 	maxFlash    = 2048
 )
 
 // setFlash keeps a flash for the next page of this session.
 func (x *request) setFlash(f flash) {
+	if x.session.Hash != "" {
+		x.putFlash(flashCookie, x.sessionMAC, f)
+	}
+}
+
+func (x *request) sessionMAC(data string) string { return x.Identity.ConsoleMAC(x.session, data) }
+
+// putFlash keeps a flash in a cookie, with a MAC of whose it is.
+func (x *request) putFlash(cookie string, mac func(string) string, f flash) {
 	text, err := json.Marshal(f)
-	if err != nil || x.session.Hash == "" {
+	if err != nil {
 		return
 	}
 	value := base64.RawURLEncoding.EncodeToString(text)
 	if len(value) <= maxFlash {
-		x.setCookie(flashCookie, x.Identity.ConsoleMAC(x.session, "flash "+value)+"."+value)
+		x.setCookie(cookie, mac("flash "+value)+"."+value)
 	}
 }
 
-// readFlash takes the flash of the page before. One that this session did not get is dropped.
-func (x *request) readFlash() {
-	c, err := x.r.Cookie(flashCookie)
-	if err != nil || x.r.Method == http.MethodPost || len(c.Value) > maxFlash+64 {
-		return
+// takeFlash takes the flash of the page before; nil for none. One of others is dropped.
+func (x *request) takeFlash(cookie string, mac func(string) string) *flash {
+	c, err := x.r.Cookie(cookie)
+	if err != nil || x.r.Method == http.MethodPost || len(c.Value) > maxFlash+128 {
+		return nil
 	}
-	x.setCookie(flashCookie, "")
-	mac, value, _ := strings.Cut(c.Value, ".")
+	x.setCookie(cookie, "")
+	sum, value, _ := strings.Cut(c.Value, ".")
 	text, err := base64.RawURLEncoding.DecodeString(value)
-	var f flash
-	if err == nil && mac == x.Identity.ConsoleMAC(x.session, "flash "+value) && json.Unmarshal(text, &f) == nil {
-		x.flash = &f
+	f := &flash{}
+	if err != nil || subtle.ConstantTimeCompare([]byte(sum), []byte(mac("flash "+value))) != 1 || json.Unmarshal(text, f) != nil {
+		return nil
 	}
+	return f
 }
 
 // ownPath returns a path of the console as it is, and that of its first page for anything else: no sign-in leads to another host.
@@ -101,12 +115,16 @@ func ownPath(text string) string {
 	return text
 }
 
-// toSignIn answers a request without a session: with the form to sign in, after which the page follows.
-func (x *request) toSignIn() error {
+// toSignIn answers a request without a session: with the form to sign in, after which the page follows. What a page of this server has sent
+// is kept in that form.
+func (x *request) toSignIn(o *row) error {
 	if x.r.Header.Get("HX-Request") != "" { // a part of a page: the whole page must go there
 		x.w.Header().Set("HX-Redirect", Path+"/signin")
 		x.w.WriteHeader(http.StatusUnauthorized)
 		return nil
+	}
+	if o != nil && x.r.Method == http.MethodPost && x.sameOrigin() {
+		return x.keepForm()
 	}
 	to := Path + "/signin"
 	if next := x.r.URL.RequestURI(); x.r.Method == http.MethodGet && next != Path && next != Path+"/" && ownPath(next) == next {
@@ -132,6 +150,7 @@ type signInForm struct {
 	PlainHTTP         bool
 	Scheme, Region    string // for the commands of clients
 	SSO, SSOTo        string // title and address of the single sign-on; "" without one
+	Kept              *keptForm
 }
 
 // signInPage shows the form to sign in.
@@ -161,7 +180,7 @@ func (x *request) secrets() bool { return x.ev.From.Secure || x.ev.From.SourceIP
 func (x *request) signIn() error {
 	f := signInForm{Next: x.form.Get("next"), AccessKey: strings.TrimSpace(x.form.Get("accessKeyId")),
 		Account: strings.TrimSpace(x.form.Get("account")),
-		User:    strings.TrimSpace(x.form.Get("userName")), By: x.form.Get("by")}
+		User:    strings.TrimSpace(x.form.Get("userName")), By: x.form.Get("by"), Kept: x.keptSent()}
 	if !x.secrets() {
 		f.Wrong = "A secret is taken by TLS only: open the console by https."
 		return x.showSignIn(http.StatusForbidden, f)
@@ -211,6 +230,13 @@ func (x *request) signIn() error {
 	x.setCookie(x.cookieName(), value.Reveal())
 	if reset {
 		return x.redirect(Path + "/password")
+	}
+	if f.Kept != nil {
+		if x.session, err = x.Identity.Console(ctx, value.Reveal()); err != nil {
+			return err
+		}
+		x.account = x.session.Caller.Account
+		return x.showKept(http.StatusOK, f.Kept)
 	}
 	return x.redirect(ownPath(f.Next))
 }
@@ -367,4 +393,25 @@ func (x *request) theme() string {
 		return c.Value
 	}
 	return ""
+}
+
+// keysPage lists the keys of the pages, with the setting that turns them off. Source: WCAG 2.2, success criterion 2.1.4.
+func (x *request) keysPage() error {
+	return x.render(http.StatusOK, "keys", &view{Title: "Keys", Main: x.keys()})
+}
+
+// setKeys turns the keys of the pages on or off for the browser.
+func (x *request) setKeys() error {
+	if x.form.Get("keys") == "off" {
+		x.setCookie(keysCookie, "off")
+		return x.done(Path+"/keys", "Single keys do nothing now.")
+	}
+	x.setCookie(keysCookie, "")
+	return x.done(Path+"/keys", "The keys work.")
+}
+
+// keys reports whether single keys do something in this browser.
+func (x *request) keys() bool {
+	c, err := x.r.Cookie(keysCookie)
+	return err != nil || c.Value != "off"
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"errors"
 	"net/http"
 	"strconv"
@@ -13,18 +14,25 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
 // ownRows are the rows of the page of a customer. They need no session of a principal: a customer has a cookie of its own, which stands for
 // its licence or one of its tokens, and reaches nothing but these rows.
 var ownRows = []row{
 	{method: "GET", path: "customer", serve: (*request).ownPage, open: true},
-	{method: "POST", path: "customer", serve: (*request).ownSignIn, open: true},
+	{method: "POST", path: "customer", serve: (*request).onOwn, open: true, fresh: true},
 	{method: "GET", path: "customer/licence", serve: (*request).ownLicence, open: true},
 	{method: "GET", path: "customer/versions/{channel}/{sequence}", serve: (*request).ownDownload, open: true},
 }
 
-const ownAddress = Path + "/customer"
+const (
+	ownAddress     = Path + "/customer"
+	ownFlashCookie = "ecrin-customer-flash"
+
+	// maxOwnChanges is how many tokens a customer may change in a minute: each change makes the caches of all customers empty.
+	maxOwnChanges = 10
+)
 
 // ownCookie returns the name of the cookie of customers.
 func (x *request) ownCookie() string {
@@ -60,7 +68,16 @@ func (x *request) ownCookieCaller() (identity.Caller, error) {
 	if err != nil {
 		return identity.Caller{}, err
 	}
-	return x.Identity.CustomerOfHash(x.r.Context(), hash)
+	by, err := x.Identity.CustomerOfHash(x.r.Context(), hash)
+	if err == nil {
+		x.own = hash
+	}
+	return by, err
+}
+
+// ownMAC returns a MAC of data for the cookie of a customer: proof that a form or a flash was sent to this browser.
+func (x *request) ownMAC(data string) string {
+	return x.Identity.SignOnMAC("customer " + x.own + " " + data)
 }
 
 // strange counts a request of an address that has not signed in. Errors: fault.Throttled.
@@ -73,16 +90,23 @@ func ownSlug(by identity.Caller) string {
 	return slug
 }
 
-// recordOwn writes the line of a request of a customer to the audit trail.
-func (x *request) recordOwn(operation string, by identity.Caller, err error) {
-	ev := guard.Event{RequestID: x.ev.RequestID, From: x.ev.From, Err: err}
+// ownEvent returns the line of a request of a customer for the audit trail.
+func (x *request) ownEvent(operation string, by identity.Caller, params audit.Params) *guard.Event {
+	ev := &guard.Event{RequestID: x.ev.RequestID, From: x.ev.From}
 	ev.Record = guard.Record{Source: "ecrin.amazonaws.com", Name: operation, ReadOnly: true, Region: x.region, Caller: by,
-		Action: "ecrin:" + operation, Resource: by.ARN, Params: func() audit.Params { return audit.Params{} }}
+		Action: "ecrin:" + operation, Resource: by.ARN, Params: func() audit.Params { return params }}
 	if by.ARN != "" {
 		ev.Owner = guard.OwnedBy(by.Account)
 	}
 	x.ev.Operation = operation
-	x.Trail.End(x.r.Context(), &ev)
+	return ev
+}
+
+// recordOwn writes the line of a request of a customer that changes nothing to the audit trail.
+func (x *request) recordOwn(operation string, by identity.Caller, err error) {
+	ev := x.ownEvent(operation, by, audit.Params{})
+	ev.Err = err
+	x.Trail.End(x.r.Context(), ev)
 }
 
 // ownView is the page of a customer, or the form to sign in.
@@ -91,8 +115,13 @@ type ownView struct {
 	Signed    bool
 	Host      string
 	PlainHTTP bool
-	Wrong     string
+	Wrong     string // in the form to sign in
 	Commands  []command
+	CSRF      string
+	ByToken   bool // the customer has signed in by a token, which changes none
+	TokenName string
+	Made      *madeToken
+	Refused   *trouble // of a change of tokens
 }
 
 func (x *request) ownPlaces() vendor.Places {
@@ -105,12 +134,17 @@ func (x *request) ownPage() error {
 	if err != nil {
 		return x.showOwnSignIn(http.StatusOK, err)
 	}
+	x.flash = x.takeFlash(ownFlashCookie, x.ownMAC)
+	return x.showOwn(http.StatusOK, by, ownView{})
+}
+
+func (x *request) showOwn(status int, by identity.Caller, v ownView) error {
 	own, err := x.Customers.CustomerPage(x.r.Context(), by, x.ownPlaces())
 	x.recordOwn("GetOwnPage", by, err)
 	if err != nil {
 		return x.showOwnSignIn(http.StatusForbidden, err)
 	}
-	v := ownView{CustomerPage: own, Signed: true, Host: x.r.Host}
+	v.CustomerPage, v.Signed, v.Host, v.CSRF, v.ByToken = own, true, x.r.Host, x.ownMAC("form"), by.Token != ""
 	p := vendorPlace{Slug: own.Slug, Channel: "CHANNEL", Host: own.Places.Registry, Image: own.Places.Registry + "/REPOSITORY:TAG",
 		User: own.Slug, Secure: x.ev.From.Secure}
 	for _, r := range own.Rights {
@@ -123,7 +157,7 @@ func (x *request) ownPage() error {
 		p.Channel = c.Slug
 	}
 	v.Commands = vendorCommands(p)
-	return x.render(http.StatusOK, "own", &view{Title: own.Application, Alone: true, Roomy: true, Main: v})
+	return x.render(status, "own", &view{Title: own.Application, Alone: true, Roomy: true, Main: v})
 }
 
 // showOwnSignIn shows the form to sign in. One text answers all that is wrong with a licence.
@@ -148,12 +182,68 @@ func (x *request) toOwnSignIn(err error) error {
 	return err
 }
 
-// ownSignIn signs a customer in by the id of its licence or by a token, or out.
-func (x *request) ownSignIn() error {
-	if x.form.Get("do") == "signout" {
+// onOwn signs a customer in or out, or changes a token of it.
+func (x *request) onOwn() error {
+	switch x.form.Get("do") {
+	case "signout":
 		x.setCookie(x.ownCookie(), "")
 		return x.redirect(ownAddress)
+	case "make", "rotate", "revoke":
+		return x.changeOwnToken()
 	}
+	return x.ownSignIn()
+}
+
+// changeOwnToken makes, rotates or revokes a token of the customer. A token that is made is on the page of this answer only.
+func (x *request) changeOwnToken() error {
+	by, err := x.ownCaller()
+	if err != nil {
+		return x.showOwnSignIn(http.StatusForbidden, err)
+	}
+	if subtle.ConstantTimeCompare([]byte(x.form.Get("csrf")), []byte(x.ownMAC("form"))) != 1 {
+		return errForged
+	}
+	label, what := strings.TrimSpace(x.form.Get("token")), x.form.Get("do")
+	token, err := x.ownToken(what, label, by)
+	if err != nil {
+		v := ownView{Refused: x.troubleOf(err)}
+		v.Refused.Explain = "" // to principals only
+		if what == "make" {
+			v.TokenName = label
+		}
+		return x.showOwn(x.status(err), by, v)
+	}
+	if what != "revoke" {
+		return x.showOwn(http.StatusOK, by, ownView{Made: &madeToken{label, token.Reveal()}})
+	}
+	x.putFlash(ownFlashCookie, x.ownMAC, flash{Text: "The token " + shown(label) + " was revoked: it is refused at the next request."})
+	return x.redirect(ownAddress)
+}
+
+// ownToken does a change of a token, with its line in the audit trail.
+func (x *request) ownToken(what, label string, by identity.Caller) (token secret.String, err error) {
+	operation := map[string]string{"make": "CreateOwnToken", "rotate": "RotateOwnToken", "revoke": "RevokeOwnToken"}[what]
+	var params audit.Params
+	params.String("tokenName", label)
+	ev := x.ownEvent(operation, by, params)
+	ev.ReadOnly = false
+	ctx := x.Trail.Begin(x.r.Context(), ev)
+	switch err = x.ownChanges.Take(by.UserID); {
+	case err != nil:
+	case what == "make":
+		token, err = x.Customers.MakeOwnToken(ctx, by, label)
+	case what == "rotate":
+		token, err = x.Customers.RotateOwnToken(ctx, by, label)
+	default:
+		err = x.Customers.RevokeOwnToken(ctx, by, label)
+	}
+	ev.Err = err
+	x.Trail.End(ctx, ev)
+	return token, err
+}
+
+// ownSignIn signs a customer in by the id of its licence or by a token.
+func (x *request) ownSignIn() error {
 	if !x.secrets() {
 		return x.render(http.StatusForbidden, "own", &view{Title: "Sign in with a licence", Alone: true,
 			Main: ownView{Host: x.r.Host, PlainHTTP: true, Wrong: "A licence is taken by TLS only: open this page by https."}})

@@ -135,6 +135,12 @@ func (s *Server) End() error {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop(t)
+	s.Back(t)
+}
+
+// Back starts a server that was stopped, with the same directory and address.
+func (s *Server) Back(t testing.TB) {
+	t.Helper()
 	s.start(t, s.Running.Address)
 }
 

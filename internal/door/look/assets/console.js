@@ -31,12 +31,35 @@
   });
   document.addEventListener("keydown", function (e) {
     if (e.key === "Escape") { document.querySelectorAll("details.menu[open]").forEach(function (d) { d.open = false; }); }
-    var typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
-    if (e.key === "/" && !typing && !e.ctrlKey && !e.metaKey && !e.altKey || e.key === "k" && (e.ctrlKey || e.metaKey)) {
+    var typing = e.target.matches("input:not([type=checkbox]):not([type=radio]), textarea, select");
+    var plain = !typing && !e.ctrlKey && !e.metaKey && !e.altKey, keys = document.body.dataset.keys;
+    if (e.key === "/" && plain && keys || e.key === "k" && (e.ctrlKey || e.metaKey)) {
       var f = document.getElementById("find");
       if (f) { e.preventDefault(); f.focus(); f.select(); }
+    } else if (plain && keys) {
+      press(e.key, keys);
     }
   });
+  // Single keys, which a page of their own lists and turns off.
+  var first = ""; // of two keys
+  var press = function (key, list) {
+    var rows = Array.from(document.querySelectorAll("main .grid tbody > tr:not(.child)"));
+    var at = rows.indexOf(document.activeElement.closest(".grid tbody > tr")), row = rows[at], hit = null;
+    var pair = first + key;
+    first = key === "g" ? key : "";
+    if (key === "j" || key === "k") {
+      row = rows[Math.max(0, Math.min(at + (key === "j" ? 1 : -1), rows.length - 1))];
+      hit = row && (row.querySelector("th a") || row.querySelector("a, button, input"));
+      if (hit) { hit.focus(); }
+      return;
+    }
+    if (pair === "gr") { hit = document.querySelector('.side a[href$="/repositories"]'); }
+    if (pair === "gd") { hit = document.querySelector('.side a[href$="/denied"]'); }
+    if (key === "x" && row) { hit = row.querySelector("input[type=checkbox]"); }
+    if (key === "o" && row) { hit = row.querySelector('a[aria-label^="Open "], a[aria-label^="Close "]') || row.querySelector("th a"); }
+    if (hit) { hit.click(); }
+    if (key === "?") { location.href = list; }
+  };
   document.addEventListener("change", function (e) { // the client is the same on the next page
     if (e.target.dataset.client !== undefined) {
       document.cookie = "ecrin-client=" + e.target.value + "; path=/console; max-age=31536000; samesite=lax" +
@@ -58,6 +81,23 @@
       pre.appendChild(line);
     });
   });
+  // A part that looks again by itself says, without an answer, since when it is old, keeps its content, and goes on looking with growing pauses.
+  var stale = function (e) {
+    var part = e.detail.elt, url = part.getAttribute("hx-get");
+    if (!url || !part.isConnected) { return; }
+    if (!part.querySelector(".stale")) {
+      var note = document.createElement("span");
+      note.className = "stale";
+      note.setAttribute("role", "status");
+      note.textContent = "No answer since " + new Date().toISOString().slice(11, 19) + " UTC: what is shown is from then.";
+      part.prepend(note);
+    }
+    part.dataset.pause = Math.min(2 * (Number(part.dataset.pause) || 1), 60);
+    setTimeout(function () {
+      if (part.isConnected) { htmx.ajax("GET", url, {source: part, target: part, swap: "outerHTML"}); }
+    }, 1000 * Number(part.dataset.pause));
+  };
+  ["htmx:sendError", "htmx:responseError", "htmx:timeout"].forEach(function (name) { document.addEventListener(name, stale); });
   copies(document);
   document.addEventListener("htmx:afterSwap", function (e) { copies(e.target); });
 })();
