@@ -14,7 +14,7 @@ SERVERS := /internal/(core/(registry|pullthrough|events|replication)|deliver/(bu
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/deliver/install ./internal/main/app
 
-.PHONY: build demo demo-vendor demo-release image packages check test database fast servers postgres clients identity kubernetes slow bench screenshots nightly fuzz mutate generate
+.PHONY: build demo demo-vendor demo-release image packages check test database fast servers postgres clients identity kubernetes slow bench screenshots pictures nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -109,6 +109,9 @@ fuzz:
 
 screenshots: ## write pictures of the pages of the console to dist/screenshots
 	ECRIN_SCREENSHOTS=$(CURDIR)/$(DIST)/screenshots $(GO) test -count=1 ./test/console
+
+pictures: ## make the pictures of the README again, docs/images
+	ECRIN_PICTURES=$(CURDIR)/docs/images $(GO) test -count=1 ./test/console -run TestPicturesOfReadme
 
 nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a collection against those of clients, 200 kills, a week of pull secrets
 	$(MAKE) fuzz

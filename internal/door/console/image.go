@@ -61,7 +61,6 @@ type imageView struct {
 	Bar                          []barPart
 	Children, Beside             []childRow
 	ChildPager                   pager
-	MoreBeside                   bool
 	Subject                      string
 	SubjectTo                    string
 	Config                       []pair
@@ -120,14 +119,12 @@ func (x *request) imagePage() error {
 		v.share(shared)
 	}
 	v.Pullers = x.pullers(repository, i.ImageDigest, v.Size, maxPullers)
-	for _, d := range i.content.Manifests {
-		v.Children = append(v.Children, childRow{What: d.what(), Digest: d.Digest, Size: d.Size,
-			To: x.repositoryPath(repository, "images", d.Digest)})
-	}
+	v.Layers, v.MoreLayers = firsts(v.Layers, maxLayers)
+	v.Children, v.ChildPager = x.children(repository, i)
 	if s := i.content.Subject; s != nil {
 		v.Subject, v.SubjectTo = s.Digest, x.repositoryPath(repository, "images", s.Digest)
 	}
-	if v.Beside, v.MoreBeside, err = x.referrers(repository, i.ImageDigest); err != nil {
+	if v.Beside, err = x.referrers(repository, i.ImageDigest); err != nil {
 		v.BesideNone = x.troubleOf(err)
 	}
 	if err := v.uses(x, repository); err != nil {

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -229,28 +228,6 @@ func (x *request) tags(repository string) (all []tagged, more bool, err error) {
 	return all, true, nil
 }
 
-// lastTags returns a page of the tags of a repository with very many, those of the image that was pushed last first, and the token of the
-// next page. With a text only tags that have it.
-func (x *request) lastTags(repository, text string) (page []tagged, next string, err error) {
-	out, err := do[ecrintypes.SearchImagesResponse](x, "ecrin", "SearchImages", &ecrintypes.SearchImagesRequest{
-		RegistryId: x.account.String(), RepositoryPrefix: repository, TagPattern: patternOf(cmp.Or(text, "*")),
-		SortBy: ecrintypes.ImageSortKeyPUSHED, SortOrder: ecrintypes.SortOrderDESCENDING, NextToken: x.r.URL.Query().Get("after"),
-		MaxResults: some[int32](pageSize)})
-	if err != nil {
-		return nil, "", err
-	}
-	for _, i := range out.Images {
-		if i.RepositoryName != repository { // the prefix of others too
-			continue
-		}
-		tags, _ := firsts(i.ImageTags, maxTagsOfImage)
-		for _, t := range tags {
-			page = append(page, tagged{Tag: t, Digest: i.ImageDigest})
-		}
-	}
-	return page, out.NextToken, nil
-}
-
 // tagRows returns the rows of tags, with their images.
 func (x *request) tagRows(repository string, page []tagged, open string) ([]tagRow, error) {
 	details, err := x.details(repository, page)
@@ -335,28 +312,28 @@ func (x *request) openRow(repository string, r *tagRow) error {
 		return err
 	}
 	children, more := firsts(image.content.Manifests, pageSize)
+	r.More = more
 	for _, d := range children {
 		r.Children = append(r.Children, childRow{What: d.what(), Digest: d.Digest, Size: d.Size,
 			To: x.repositoryPath(repository, "images", d.Digest)})
 	}
-	r.More = more
-	r.Beside, r.MoreRefs, err = x.referrers(repository, r.Digest)
+	r.Beside, err = x.referrers(repository, r.Digest)
 	return err
 }
 
-// referrers returns what refers to an image, such as signatures and bills of materials: the first pageSize, and whether there are more.
-func (x *request) referrers(repository, digest string) (all []childRow, more bool, err error) {
+// referrers returns what refers to an image, such as signatures and bills of materials.
+func (x *request) referrers(repository, digest string) (all []childRow, err error) {
 	out, err := do[ecrtypes.ListImageReferrersResponse](x, "ecr", "ListImageReferrers", &ecrtypes.ListImageReferrersRequest{
 		RegistryId: x.account.String(), RepositoryName: repository, SubjectId: ecrtypes.SubjectIdentifier{ImageDigest: digest},
-		MaxResults: some[int32](pageSize)})
+		MaxResults: some[int32](50)})
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	for _, r := range out.Referrers {
 		all = append(all, childRow{What: artifactOf(r.ArtifactType), Digest: r.Digest, Size: r.Size,
 			To: x.repositoryPath(repository, "images", r.Digest)})
 	}
-	return all, out.NextToken != "", nil
+	return all, nil
 }
 
 // artifactOf returns a word for a media type of artifacts.
@@ -410,16 +387,10 @@ func (x *request) onTags() error {
 	case "delete-these":
 		return x.deleteTags(picked)
 	case "pin":
-		for n, tag := range picked {
-			err := act(x, "ecrin", "PinImage", &ecrintypes.PinImageRequest{RegistryId: x.account.String(), RepositoryName: repository,
-				ImageTag: tag, Reason: "kept in the console"})
-			switch {
-			case err != nil && n == 0:
+		for _, tag := range picked {
+			if err := act(x, "ecrin", "PinImage", &ecrintypes.PinImageRequest{RegistryId: x.account.String(), RepositoryName: repository,
+				ImageTag: tag, Reason: "kept in the console"}); err != nil {
 				return err
-			case err != nil:
-				x.setFlash(flash{Bad: true, Text: many(int64(n), "image is", "images are") + " kept from expiry, but not " + shown(tag) + ": " +
-					shown(publicText(err)) + "."})
-				return x.redirect(x.repositoryPath(repository))
 			}
 		}
 		return x.done(x.repositoryPath(repository), many(int64(len(picked)), "image is", "images are")+" kept from expiry.")
@@ -455,39 +426,11 @@ func (x *request) confirmDelete(picked []string) error {
 		}
 	}
 	for _, tag := range picked {
-		i := slices.IndexFunc(images, func(d ecrtypes.ImageDetail) bool { return slices.Contains(d.ImageTags, tag) })
-		if i < 0 {
+		if !slices.ContainsFunc(v.Tags, func(t tagged) bool { return t.Tag == tag }) {
 			v.Gone = append(v.Gone, tag)
-			continue
 		}
 	}
 	return x.showRepository(http.StatusOK, "tags", "deletetags", v)
-}
-
-// imagesOf returns the images of tags, with all their tags. Tags that are not there are left out.
-func (x *request) imagesOf(repository string, tags []string) (all []ecrtypes.ImageDetail, err error) {
-	in := &ecrtypes.DescribeImagesRequest{RegistryId: x.account.String(), RepositoryName: repository}
-	for _, tag := range tags {
-		in.ImageIds = append(in.ImageIds, ecrtypes.ImageIdentifier{ImageTag: tag})
-	}
-	out, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", in)
-	if err == nil {
-		return out.ImageDetails, nil
-	}
-	if !errors.Is(err, fault.ImageNotFound) {
-		return nil, err
-	}
-	for _, id := range slices.Clone(in.ImageIds) { // one of them is gone
-		in.ImageIds = []ecrtypes.ImageIdentifier{id}
-		out, err := do[ecrtypes.DescribeImagesResponse](x, "ecr", "DescribeImages", in)
-		switch {
-		case err == nil:
-			all = append(all, out.ImageDetails...)
-		case !errors.Is(err, fault.ImageNotFound):
-			return nil, err
-		}
-	}
-	return all, nil
 }
 
 // deleteTags deletes tags, and with the last tag of an image the image.

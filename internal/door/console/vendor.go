@@ -407,7 +407,7 @@ func (x *request) showChannel(status int, wrong *trouble) error {
 		v.Pager = x.pagerOf(many(int64(len(v.Versions)), "version", "versions")+", newest first", out.NextToken)
 	}
 	return x.showApplication(status, applicationPage{file: "channel", title: v.Name, body: v,
-		cli: "ecrin release versions " + slug + " " + v.Slug, channels: []channelRow{v.channelRow},
+		cli: "ecrin release versions " + quoted(slug) + " " + quoted(v.Slug), channels: []channelRow{v.channelRow},
 		onChannels: []string{"ecrin:DemoteRelease", "ecrin:UpdateChannel", "ecrin:ArchiveChannel"}})
 }
 

@@ -80,7 +80,7 @@ func (x *request) releasesPage() error {
 		v.Pager = x.pagerOf(many(int64(len(v.Rows)), "release", "releases")+", newest first", out.NextToken)
 	}
 	return x.showApplication(http.StatusOK, applicationPage{tab: "releases", section: "releases", file: "releases", title: "Releases", body: v,
-		cli: "ecrin release list " + slug, actions: []string{"ecrin:CreateRelease"}, onChannels: []string{"ecrin:PromoteRelease"},
+		cli: "ecrin release list " + quoted(slug), actions: []string{"ecrin:CreateRelease"}, onChannels: []string{"ecrin:PromoteRelease"},
 		channels: channels})
 }
 
@@ -195,7 +195,7 @@ func (x *request) releasePage() error {
 	}
 	title := "Release " + strconv.FormatInt(sequence, 10)
 	return x.showApplication(http.StatusOK, applicationPage{section: "releases", file: "release", title: title, body: v,
-		cli: "ecrin release show " + slug + " " + strconv.FormatInt(sequence, 10), actions: []string{"ecrin:CreateRelease"},
+		cli: "ecrin release show " + quoted(slug) + " " + strconv.FormatInt(sequence, 10), actions: []string{"ecrin:CreateRelease"},
 		onChannels: []string{"ecrin:PromoteRelease"}, channels: channels, crumbs: []link{{Text: "Releases", To: x.applicationTo(slug,
 			"releases")}}})
 }
@@ -368,7 +368,7 @@ func (x *request) showPromote(status int, v promoteView, picked []string) error 
 	}
 	title := "Promote release " + strconv.FormatInt(sequence, 10)
 	return x.showApplication(status, applicationPage{section: "releases", file: "promote", title: title, body: v,
-		cli:        "ecrin release promote " + slug + " " + strconv.FormatInt(sequence, 10) + " CHANNEL",
+		cli:        "ecrin release promote " + quoted(slug) + " " + strconv.FormatInt(sequence, 10) + " CHANNEL",
 		onChannels: []string{"ecrin:PromoteRelease"}, channels: all, crumbs: []link{{Text: "Releases", To: x.applicationTo(slug, "releases")},
 			{Text: "Release " + strconv.FormatInt(sequence, 10), To: v.To}}})
 }
