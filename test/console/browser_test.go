@@ -182,17 +182,6 @@ func (b *browser) signOut() {
 	b.see("Sign in to ecrin")
 }
 
-// signInAs signs in by an access key, after which the page shows a text.
-func (b *browser) signInAs(a apptest.Account, sees string) {
-	b.t.Helper()
-	b.open("/console/000000000000/us-east-1/repositories")
-	b.see("Sign in to ecrin")
-	b.fill("Access key id", a.KeyID)
-	b.fill("Secret access key", a.Secret)
-	b.click("Sign in")
-	b.see(sees)
-}
-
 // clearCookies ends all sessions of the browser.
 func clearCookies() chromedp.Action { return network.ClearBrowserCookies() }
 
