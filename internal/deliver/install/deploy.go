@@ -310,7 +310,10 @@ const steadyLooks = 5
 
 // await waits until the objects of a version run steadily, or one of them has failed.
 func (i *Installation) await(ctx context.Context, o *kube.Objects, sequence int64, wait time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, ErrNotReady)
+	// A request that would begin after the end, by the rate of requests, fails a moment before the end.
+	const moment = 50 * time.Millisecond
+	end := time.Now().Add(wait)
+	ctx, cancel := context.WithDeadlineCause(ctx, end, ErrNotReady)
 	defer cancel()
 	said, steady := "", 0
 	for {
@@ -319,7 +322,7 @@ func (i *Installation) await(ctx context.Context, o *kube.Objects, sequence int6
 			steady = 0
 		}
 		switch {
-		case errors.Is(context.Cause(ctx), ErrNotReady):
+		case errors.Is(context.Cause(ctx), ErrNotReady), err != nil && ctx.Err() == nil && time.Until(end) < moment:
 			return ErrNotReady
 		case err != nil:
 			return fmt.Errorf("%w (ecrin update deploy resumes the deployment)", err)
