@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
@@ -24,6 +22,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // checkPath is the part of a path that asks for updates, which no channel may have as its slug.
@@ -269,7 +268,7 @@ func charts(files []rewrite.File) []string {
 				} `yaml:"chart"`
 			} `yaml:"spec"`
 		}
-		if yaml.Unmarshal(f.Data, &chart) == nil && chart.Kind == "HelmChart" && strings.HasPrefix(chart.APIVersion, "kots.io/") &&
+		if safeyaml.Unmarshal(f.Data, &chart) == nil && chart.Kind == "HelmChart" && strings.HasPrefix(chart.APIVersion, "kots.io/") &&
 			name.Clip(chart.Spec.Chart.Name) == chart.Spec.Chart.Name && chart.Spec.Chart.Name != "" {
 			all = append(all, chart.Spec.Chart.Name)
 		}

@@ -7,10 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // History is what an installation has: versions with their files, values and the licence.
@@ -146,7 +145,7 @@ func (h *History) Passwords(sequences ...int64) []string {
 			} `yaml:"spec"`
 		}
 		text, err := h.Read(sequence, rewrite.UserDir+"/config.yaml")
-		if err != nil || yaml.Unmarshal(text, &set) != nil {
+		if err != nil || safeyaml.Unmarshal(text, &set) != nil {
 			set.Spec.Values = nil
 		}
 		for _, item := range items {

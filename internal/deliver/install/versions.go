@@ -18,6 +18,7 @@ import (
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/template"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // maxNewest is how many of the newest versions a check downloads, beside those that are required.
@@ -214,7 +215,7 @@ func configItems(files []rule.File, values map[string]string) (all []ConfigItem)
 					} `yaml:"groups"`
 				} `yaml:"spec"`
 			}
-			if !modest(d.Data) || yaml.Unmarshal(d.Data, &c) != nil || c.Kind != "Config" || !strings.HasPrefix(c.APIVersion, "kots.io/") {
+			if safeyaml.Unmarshal(d.Data, &c) != nil || c.Kind != "Config" || !strings.HasPrefix(c.APIVersion, "kots.io/") {
 				continue
 			}
 			for _, g := range c.Spec.Groups {
@@ -230,25 +231,6 @@ func configItems(files []rule.File, values map[string]string) (all []ConfigItem)
 		}
 	}
 	return all
-}
-
-// maxKeys is how many keys a mapping of a document with values may have: the decoder compares each of them with each other one.
-const maxKeys = 2_000
-
-// modest reports whether no mapping of a document has more than maxKeys keys.
-func modest(document []byte) bool {
-	var root yaml.Node
-	if yaml.Unmarshal(document, &root) != nil {
-		return false
-	}
-	for queue := []*yaml.Node{&root}; len(queue) > 0; queue = queue[1:] {
-		n := queue[0]
-		if n.Kind == yaml.MappingNode && len(n.Content) > 2*maxKeys {
-			return false
-		}
-		queue = append(queue, n.Content...)
-	}
-	return true
 }
 
 // build makes the files of a version in its folder, and stores the version with further changes of the state. The folder is complete before

@@ -24,6 +24,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/helm"
 	"github.com/ecrin-dev/ecrin/internal/rule/preflight"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // kustomizations are the names of files of kustomize.
@@ -264,11 +265,11 @@ func local(dir string, seen map[string]bool, depth int) error {
 			Generators []string         `yaml:"generators"`
 			Charts     []map[string]any `yaml:"helmCharts"`
 		}
-		if err := yaml.Unmarshal(text, &k); err != nil {
+		if err := safeyaml.Unmarshal(text, &k); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, label), err)
 		}
 		var whole any
-		if err := yaml.Unmarshal(text, &whole); err != nil {
+		if err := safeyaml.Unmarshal(text, &whole); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, label), err)
 		}
 		if remote(whole, "") {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // Build builds the overlay of the customer in the folder of an application by the library of kustomize, as kubectl kustomize does: nothing
@@ -85,7 +86,7 @@ func build(files filesys.FileSystem, overlay string) ([]byte, error) {
 // but complains of on the standard error of the process. The result of a build is the same. Another text is returned as it is.
 func modern(text []byte) []byte {
 	var k map[string]any
-	if yaml.Unmarshal(text, &k) != nil {
+	if safeyaml.Unmarshal(text, &k) != nil {
 		return text
 	}
 	changed := false

@@ -19,6 +19,7 @@ import (
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/template"
 	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // ChartsDir has the values of charts, each in a folder with the name of its release.
@@ -127,10 +128,10 @@ func readArchive(f rule.File) (archive, error) {
 			return a, err
 		}
 		if base == "values.yaml" {
-			err = yaml.Unmarshal(text, &a.values)
+			err = safeyaml.Unmarshal(text, &a.values)
 		} else {
 			var about struct{ Name, Version string }
-			err = yaml.Unmarshal(text, &about)
+			err = safeyaml.Unmarshal(text, &about)
 			a.name, a.version = about.Name, about.Version
 		}
 		if err != nil {
@@ -167,7 +168,7 @@ func renderChart(f rule.File, v template.Values, all []archive) ([]byte, error) 
 	v.Helm = nil
 	for _, d := range rule.Split(rule.File{Path: f.Path, Data: text}) {
 		var c helmChart
-		if yaml.Unmarshal(d.Data, &c) == nil && c.Kind == "HelmChart" {
+		if safeyaml.Unmarshal(d.Data, &c) == nil && c.Kind == "HelmChart" {
 			if a := find(all, c.Spec.Chart.Name, c.Spec.Chart.ChartVersion); a != nil {
 				v.Helm = func(p string) any { return valueAt(a.values, p) }
 				break
@@ -210,7 +211,7 @@ func charts(kinds []rule.File, all []archive) (found []Chart, failed []rule.File
 			if !bytes.Contains(d.Data, []byte("HelmChart")) {
 				continue
 			}
-			if err := yaml.Unmarshal(d.Data, &c); err != nil || c.Kind != "HelmChart" {
+			if err := safeyaml.Unmarshal(d.Data, &c); err != nil || c.Kind != "HelmChart" {
 				if err != nil {
 					failed = append(failed, rule.FileError{File: f.Path, Line: d.Line, Err: fmt.Errorf("reading the HelmChart: %w", err)})
 				}

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // The largest folder that ReadFolder reads.
@@ -149,7 +150,7 @@ func ReadInstallation(dir string) (Installation, error) {
 	}
 	var o installationObject
 	if err == nil {
-		err = yaml.Unmarshal(text, &o)
+		err = safeyaml.Unmarshal(text, &o)
 	}
 	if err == nil && o.Kind != "Installation" {
 		err = fmt.Errorf("%s is no Installation", installationFile)

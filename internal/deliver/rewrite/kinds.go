@@ -11,6 +11,7 @@ import (
 
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/rule/template"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // The folders of an application beside those of package rule/rewrite.
@@ -180,7 +181,7 @@ func applications(files []rule.File) application {
 				Kind       string
 				Spec       application
 			}
-			if yaml.Unmarshal(d.Data, &o) == nil && o.Kind == "Application" && strings.HasPrefix(o.APIVersion, "kots.io/") {
+			if safeyaml.Unmarshal(d.Data, &o) == nil && o.Kind == "Application" && strings.HasPrefix(o.APIVersion, "kots.io/") {
 				return o.Spec
 			}
 		}

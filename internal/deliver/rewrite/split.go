@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // The library of kustomize compares each object that it reads with all before, and looks for each image in all objects: 10,000 objects
@@ -230,7 +231,7 @@ func identities(text []byte) (all []string) {
 		all = append(all, strings.Join([]string{o.APIVersion, o.Kind, o.Metadata.Namespace, o.Metadata.Name}, "\x00"))
 	}
 	var o object
-	if yaml.Unmarshal(text, &o) == nil && o.Kind != "" {
+	if safeyaml.Unmarshal(text, &o) == nil && o.Kind != "" {
 		add(o, 0)
 	}
 	return all

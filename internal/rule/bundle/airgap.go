@@ -18,6 +18,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // The members of an airgap bundle, which is a compressed tar archive of them in this order: AirgapPath, AppPath, and the files of a
@@ -261,7 +262,7 @@ func OpenAirgap(b []byte, keys *Keys) (a *Airgap, keyID string, err error) {
 		return nil, "", fmt.Errorf("%s has more than %d bytes", AirgapPath, MaxAirgap)
 	}
 	var f airgapFile
-	if err := yaml.Unmarshal(b, &f); err != nil {
+	if err := safeyaml.Unmarshal(b, &f); err != nil {
 		return nil, "", fmt.Errorf("%s: %w", AirgapPath, err)
 	}
 	if f.Kind != "Airgap" || !strings.HasPrefix(f.APIVersion, "kots.io/") {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/word/safeyaml"
 )
 
 // The largest chart that is read.
@@ -116,7 +118,7 @@ func Read(packed []byte) (Chart, error) {
 		return Chart{}, errors.New("the archive has no Chart.yaml")
 	}
 	c := Chart{}
-	if err := yaml.Unmarshal(files[i].data, &c.Metadata); err != nil {
+	if err := safeyaml.Unmarshal(files[i].data, &c.Metadata); err != nil {
 		return Chart{}, fmt.Errorf("the file Chart.yaml is not YAML: %w", err)
 	}
 	text := func(v any) string { s, _ := v.(string); return s }

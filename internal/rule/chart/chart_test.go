@@ -132,3 +132,12 @@ func TestSet(t *testing.T) {
 		}
 	}
 }
+
+// A Chart.yaml of a megabyte of equal keys is refused before the decoder compares them all with each other.
+func TestEqualKeysOfMetadata(t *testing.T) {
+	t.Parallel()
+	c, err := chart.Read(packed(t, "shop/Chart.yaml", "name: shop\nversion: 1.0.0\n"+strings.Repeat("a: 1\n", 200_000)))
+	if err == nil || !strings.Contains(err.Error(), "stand there before") && !strings.Contains(err.Error(), "more than 10000 keys") {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
