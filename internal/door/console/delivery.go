@@ -48,7 +48,8 @@ var deliveryRows = []row{
 
 // deliveryLinks are their links of the side.
 func deliveryLinks(at linker, base string) []link {
-	return []link{at("images", "What runs where", base+"images"), at("account-settings", "Account Settings", base+"account-settings"),
+	return []link{at("images", "What runs where", base+"images"), at("preflight", "Preflight", base+"preflight"),
+		at("account-settings", "Account Settings", base+"account-settings"),
 		at("clusters", "Clusters", base+"clusters"),
 		at("integrations", "Integrations", base+"integrations"), at("rancher", "Rancher registries", base+"rancher"),
 		at("external-registries", "Images", base+"external-registries")}
