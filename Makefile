@@ -83,7 +83,8 @@ kubernetes: ## run pull secrets and installations against real clusters, with a 
 
 # It includes what postgres runs.
 slow: database ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo, all with PostgreSQL too
-	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./test/deploy ./internal/test/pgtest ./internal/test/conformance $(SLOW) ./tools/bench ./tools/demo
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./internal/test/pgtest ./internal/test/conformance $(SLOW) ./tools/bench ./tools/demo
+	ECRIN_SLOW=1 tools/elapsed 'package of Debian' $(GO) test -count=1 -timeout 15m ./test/deploy -run TestDebianPackage
 
 bench: ## measure ecrin and its peers in one run; checks no figure
 	tools/clients/install distribution
@@ -118,6 +119,7 @@ nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a co
 	CGO_ENABLED=1 $(GO) test -race $(ALL)
 	$(GO) run ./tools/bench -scale
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./internal/core/registry -run 'TestCollectionAgainstClients|TestSchedules'
-	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./test/crash -run 'Condemned|Lifecycle|Backfill'
+	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 120m ./test/crash
+	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./internal/store/meta -run TestCostDoesNotGrow
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 60m ./test/deliver/kube -run TestDaysOfRefreshing
 	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/nodes -run TestChangesAreSeenByOthers

@@ -100,8 +100,8 @@ func TestEnormousAndForeign(t *testing.T) {
 	app, repo := home+"/applications/"+strings.Repeat("s", 63), home+"/repositories/"+longest
 	pages := []string{home + "/repositories", repo + "?open=index", repo + "/-/tags/127-layers", repo + "/-/tags/rtl",
 		repo + "/-/tags/" + strings.Repeat("t", 128), repo + "/-/tags/rtl?with=127-layers", repo + "/-/images", repo + "/-/permissions?edit=1",
-		repo + "/-/lifecycle", repo + "/-/history", repo + "/-/delete", home + "/search?find=long", home + "/applications", app, app + "/customers",
-		app + "/create-customer", home + "/audit", home + "/usage"}
+		repo + "/-/lifecycle", repo + "/-/history", repo + "/-/delete", home + "/search?find=long", home + "/applications",
+		app, app + "/customers", app + "/create-customer", home + "/audit", home + "/usage"}
 	for _, at := range pages {
 		b.open(at)
 		b.looks(at)

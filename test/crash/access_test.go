@@ -64,7 +64,7 @@ func TestKillAfterAnApproval(t *testing.T) {
 	bin := program(t)
 	var cut atomic.Int32
 	t.Run("kills", func(t *testing.T) {
-		for round := range slowtest.Rounds(4, 16) {
+		for round := range slowtest.Soak(4, 8, 16) {
 			t.Run(fmt.Sprint(round), func(t *testing.T) {
 				t.Parallel()
 				if !killApproval(t, bin, round) {

@@ -25,8 +25,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
-// rounds returns the number of kills; it is larger with ECRIN_SLOW=1.
-func rounds() int { return slowtest.Rounds(3, 50) }
+// rounds returns the number of kills.
+func rounds() int { return slowtest.Soak(3, 12, 50) }
 
 // program builds the program.
 func program(t *testing.T) string {

@@ -31,18 +31,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
-// changes returns the number of changes of the test; more if ECRIN_SLOW is 1, and 10,000, which take eight minutes, if it is nightly.
-func changes() int {
-	switch os.Getenv("ECRIN_SLOW") {
-	case "1":
-		return 1000
-	case "nightly":
-		return 10_000
-	}
-	return 350
-}
+// changes returns the number of changes of the test: 10,000 take eight minutes.
+func changes() int { return slowtest.Soak(350, 1000, 10_000) }
 
 const visitor = "111122223333"
 

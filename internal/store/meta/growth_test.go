@@ -97,8 +97,8 @@ func TestCostDoesNotGrowInPostgreSQL(t *testing.T) {
 
 func costDoesNotGrow(t *testing.T, open func(*testing.T) *meta.Store) {
 	t.Helper()
-	if !slowtest.Enabled() {
-		t.Skip("takes long and needs an idle machine: ECRIN_SLOW=1 runs it; TestPlans checks the plans")
+	if !slowtest.Nightly() {
+		t.Skip("it compares times, so that it needs an idle machine: make nightly runs it; TestPlans checks the plans")
 	}
 	sizes := [2]int{1000, 100_000}
 	var fixtures [2]*metatest.Fixture

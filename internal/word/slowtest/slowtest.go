@@ -37,6 +37,14 @@ func Pick(t testing.TB, n int) int {
 	return int(h.Sum32() % uint32(n))
 }
 
+// Soak returns many in the nightly tests, some in the slow ones, otherwise few: rounds of a test that takes seconds for each.
+func Soak(few, some, many int) int {
+	if Nightly() {
+		return many
+	}
+	return Rounds(few, some)
+}
+
 // Rounds returns full if all tests run in full, otherwise few.
 func Rounds(few, full int) int {
 	if Enabled() {
