@@ -199,6 +199,7 @@ func (b *browser) crawl(below string, queue ...string) (n int) {
 		}
 		b.width(1440)
 		b.dark(false)
+		b.pictures(fmt.Sprintf("%s-page%03d", t.Name(), n))
 	}
 	t.Logf("%d pages, %d addresses not opened", n, len(queue))
 	validate(t, folder, of)

@@ -22,12 +22,7 @@ import (
 )
 
 // jobRounds returns the number of kills of the tests of jobs.
-func jobRounds() int {
-	if slowtest.Nightly() {
-		return 40
-	}
-	return slowtest.Rounds(2, 5)
-}
+func jobRounds() int { return slowtest.Soak(2, 3, 40) }
 
 // manifestOf returns the manifest of an image with the blobs of another one.
 func manifestOf(im ocitest.Image, number int) []byte {

@@ -23,12 +23,7 @@ import (
 )
 
 // reuseRounds returns the number of kills of the test of condemned blobs.
-func reuseRounds() int {
-	if slowtest.Nightly() {
-		return 200
-	}
-	return slowtest.Rounds(2, 10)
-}
+func reuseRounds() int { return slowtest.Soak(2, 6, 200) }
 
 // reuse is what the clients of that test share.
 type reuse struct {
