@@ -120,6 +120,6 @@ nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a co
 	$(GO) run ./tools/bench -scale
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./internal/core/registry -run 'TestCollectionAgainstClients|TestSchedules'
 	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 120m ./test/crash
-	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./internal/store/meta -run TestCostDoesNotGrow
+	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./internal/store/meta -run 'TestCostDoesNotGrow|TestChangesOfOthersAreSeen|TestCachesAreExact'
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 60m ./test/deliver/kube -run TestDaysOfRefreshing
 	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/nodes -run TestChangesAreSeenByOthers

@@ -41,7 +41,7 @@ func samples(key string) map[string]any {
 	doc := allow("ecr:ListImages")
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + home + `"},"Action":"sts:AssumeRole"}]}`
 	return map[string]any{
-		"repositoryName": "app", "CreateRepository.repositoryName": "new", "imageIds": ids("",
+		"repositoryName": "app", "CreateRepository.repositoryName": "new", "repositoryNames": []any{"app"}, "imageIds": ids("",
 			"latest"), "imageManifest": "{}", "imageTagMutability": "IMMUTABLE",
 		"destinationRepositoryName": "app", "replicationBackfillId": "1",
 		"destination": map[string]any{"region": "eu-west-1", "registryId": home}, "imageId": ids("", "latest")[0],

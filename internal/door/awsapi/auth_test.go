@@ -175,6 +175,10 @@ func TestAttack27AnotherAccount(t *testing.T) {
 	// Without registryId the registry is that of the caller, where the name is unknown.
 	s.send(raw{key: foreign, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`}).want(t, "ListImages", 400,
 		"RepositoryNotFoundException", "in the registry with id '111122223333'")
+	if a := s.send(raw{key: foreign, target: ecrTarget + "BatchGetRepositoryScanningConfiguration", body: `{"repositoryNames":["app"]}`}); a.Status !=
+		200 || !strings.Contains(a.Body, "REPOSITORY_NOT_FOUND") {
+		t.Errorf("BatchGetRepositoryScanningConfiguration of the own registry: got %s, want that it has no app", a)
+	}
 	built := 0
 	for _, o := range awsapi.ECROperations() {
 		if o.Built {
@@ -182,8 +186,8 @@ func TestAttack27AnotherAccount(t *testing.T) {
 		}
 	}
 	// GetAuthorizationToken, DescribeRegistry, two operations of settings, three of the registry policy, four of creation templates, three
-	// of pull time update exclusions, the replication configuration and two of the scanning configuration.
-	const withoutAccount = 17
+	// of pull time update exclusions, the replication configuration and three of scanning configurations.
+	const withoutAccount = 18
 	if n := len(inputs) + len(rules) + 1 + 3 + withoutAccount; n != built {
 		t.Errorf("the test has %d operations, want all %d that are built", n, built)
 	}

@@ -144,6 +144,8 @@ var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations,
 		(*ecr.Service).GetRegistryScanningConfiguration),
 	ecrOp("PutRegistryScanningConfiguration", "ecr:PutRegistryScanningConfiguration", ecr.OnRegistry,
 		(*ecr.Service).PutRegistryScanningConfiguration),
+	ecrOp("BatchGetRepositoryScanningConfiguration", "ecr:BatchGetRepositoryScanningConfiguration", ecr.OnScanned,
+		(*ecr.Service).BatchGetRepositoryScanningConfiguration),
 	ecrOp("GetAccountSetting", "ecr:GetAccountSetting", ecr.OnSetting, (*ecr.Service).GetAccountSetting),
 	ecrOp("PutAccountSetting", "ecr:PutAccountSetting", ecr.OnSetting, (*ecr.Service).PutAccountSetting),
 )

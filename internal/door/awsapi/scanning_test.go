@@ -1,6 +1,8 @@
 package awsapi_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,4 +50,55 @@ func TestRegistryScanningConfiguration(t *testing.T) {
 		t.Errorf("in another region: got %s, want %s", other, want)
 	}
 	s.wantError("GetAccountSetting", `{"name":"scanning"}`, "InvalidParameterException", "'name'")
+}
+
+// The scanning configuration of repositories is that of the rules that choose them, with the filters that do, or their own. Filters choose
+// as the user guide of ECR says.
+func TestRepositoryScanningConfiguration(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	names := []any{"prod", "repo-prod", "prod-repo", "repo-prod-repo", "prodrepo"}
+	for _, n := range names {
+		s.must("CreateRepository", object("repositoryName", n))
+	}
+	batch := func(names ...any) any {
+		return s.must("BatchGetRepositoryScanningConfiguration", object("repositoryNames", names))
+	}
+	one := func(n, frequency string, filters ...string) any {
+		all := []any{}
+		for _, f := range filters {
+			all = append(all, map[string]any{"filter": f, "filterType": "WILDCARD"})
+		}
+		return map[string]any{"repositoryArn": "arn:aws:ecr:us-east-1:" + home + ":repository/" + n, "repositoryName": n,
+			"scanOnPush": frequency == "SCAN_ON_PUSH", "scanFrequency": frequency, "appliedScanFilters": all}
+	}
+	want := func(what string, got any, all ...any) {
+		t.Helper()
+		if diff := cmp.Diff(any(map[string]any{"scanningConfigurations": all, "failures": []any{}}), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	want("at first", batch("prod"), one("prod", "MANUAL"))
+	s.must("PutImageScanningConfiguration", `{"repositoryName":"prod","imageScanningConfiguration":{"scanOnPush":true}}`)
+	want("by its own setting", batch("prod", "prodrepo"), one("prod", "SCAN_ON_PUSH"), one("prodrepo", "MANUAL"))
+	s.must("PutImageScanningConfiguration", `{"repositoryName":"prod","imageScanningConfiguration":{"scanOnPush":false}}`)
+	for filter, chosen := range map[string]string{"prod": "01234", "*prod": "01", "prod*": "024", "*prod*": "01234", "prod*repo": "24"} {
+		s.must("PutRegistryScanningConfiguration", object("scanType", "BASIC", "rules", []any{map[string]any{"scanFrequency": "SCAN_ON_PUSH",
+			"repositoryFilters": []any{map[string]any{"filter": filter, "filterType": "WILDCARD"}}}}))
+		var all []any
+		for i, n := range names {
+			if strings.Contains(chosen, fmt.Sprint(i)) {
+				all = append(all, one(n.(string), "SCAN_ON_PUSH", filter))
+			} else {
+				all = append(all, one(n.(string), "MANUAL"))
+			}
+		}
+		want(filter, batch(names...), all...)
+	}
+	got := batch("none", "prod").(map[string]any)
+	if f := got["failures"].([]any); len(f) != 1 || f[0].(map[string]any)["failureCode"] != "REPOSITORY_NOT_FOUND" ||
+		f[0].(map[string]any)["repositoryName"] != "none" || len(got["scanningConfigurations"].([]any)) != 1 {
+		t.Errorf("a repository that does not exist: got %v", got)
+	}
+	s.wantError("BatchGetRepositoryScanningConfiguration", `{"repositoryNames":[]}`, "InvalidParameterException", "")
 }

@@ -273,7 +273,7 @@ func TestCachesAreExact(t *testing.T) {
 	t.Parallel()
 	fx := newCacheFixture(t)
 	seed := seedtest.Seed(t)
-	for round := range slowtest.Rounds(3, 300) {
+	for round := range slowtest.Soak(3, 100, 300) {
 		var wg sync.WaitGroup
 		done, stop := context.WithCancel(t.Context())
 		queries := fx.queries()

@@ -33,10 +33,7 @@ func TestChangesOfOthersAreSeen(t *testing.T) {
 	a, b := pair(t)
 	seed := seedtest.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 1))
-	rounds := 150
-	if slowtest.Enabled() {
-		rounds = 10_000
-	}
+	rounds := slowtest.Soak(150, 1000, 10_000)
 	var stop atomic.Bool
 	var readers sync.WaitGroup
 	for n := range 2 { // other goroutines fill the caches of b, and refresh them too
