@@ -175,8 +175,8 @@ func TestAttack27AnotherAccount(t *testing.T) {
 	// Without registryId the registry is that of the caller, where the name is unknown.
 	s.send(raw{key: foreign, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`}).want(t, "ListImages", 400,
 		"RepositoryNotFoundException", "in the registry with id '111122223333'")
-	if a := s.send(raw{key: foreign, target: ecrTarget + "BatchGetRepositoryScanningConfiguration", body: `{"repositoryNames":["app"]}`}); a.Status !=
-		200 || !strings.Contains(a.Body, "REPOSITORY_NOT_FOUND") {
+	a := s.send(raw{key: foreign, target: ecrTarget + "BatchGetRepositoryScanningConfiguration", body: `{"repositoryNames":["app"]}`})
+	if a.Status != 200 || !strings.Contains(a.Body, "REPOSITORY_NOT_FOUND") {
 		t.Errorf("BatchGetRepositoryScanningConfiguration of the own registry: got %s, want that it has no app", a)
 	}
 	built := 0

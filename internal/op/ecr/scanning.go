@@ -144,8 +144,8 @@ func (s *Service) BatchGetRepositoryScanningConfiguration(ctx context.Context, _
 
 // frequencyOf returns how often rules want images of a repository scanned, SCAN_ON_PUSH before MANUAL, with the filters that chose it;
 // "" if none does.
-func frequencyOf(rules []ecrtypes.RegistryScanningRule, repository string) (f ecrtypes.ScanFrequency, by []ecrtypes.ScanningRepositoryFilter) {
-	by = []ecrtypes.ScanningRepositoryFilter{}
+func frequencyOf(rules []ecrtypes.RegistryScanningRule, repository string) (ecrtypes.ScanFrequency, []ecrtypes.ScanningRepositoryFilter) {
+	by := []ecrtypes.ScanningRepositoryFilter{}
 	for _, want := range []ecrtypes.ScanFrequency{ecrtypes.ScanFrequencySCAN_ON_PUSH, ecrtypes.ScanFrequencyMANUAL} {
 		for _, r := range rules {
 			for _, filter := range r.RepositoryFilters {
