@@ -186,10 +186,19 @@ func TestTagsAreCompared(t *testing.T) {
 	c.add(25 * time.Hour)
 	f.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	pull("while the other registry fails", "v1", old)
-	asked := f.count("/manifests/")
-	pull("at once again", "v1", old)
-	if got := f.count("/manifests/"); got != asked {
-		t.Errorf("at once again: got %d more requests, want none", got-asked)
+	var asked int
+	for range 20 { // a failure is remembered for five seconds, in which a loaded machine may not come to the next pull
+		asked = f.count("/manifests/")
+		began := time.Now()
+		pull("at once again", "v1", old)
+		got := f.count("/manifests/")
+		if got == asked {
+			break
+		}
+		if took := time.Since(began); took < 4*time.Second {
+			t.Errorf("at once again, in %s: got %d more requests, want none", took, got-asked)
+			break
+		}
 	}
 	f.serve(proxy)
 	c.add(time.Minute)
