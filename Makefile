@@ -82,7 +82,7 @@ kubernetes: ## run pull secrets and installations against real clusters, with a 
 	tools/elapsed 'Kubernetes' $(GO) test -count=1 -p 1 -timeout 25m ./test/deliver/kube ./test/deliver/charts ./test/deliver/install
 
 # It includes what postgres runs.
-slow: database ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo, all with PostgreSQL too
+slow: database ## run a third of the sweeps of failing statements, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo, all with PostgreSQL too
 	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./internal/test/pgtest ./internal/test/conformance $(SLOW) ./tools/bench ./tools/demo
 	ECRIN_SLOW=1 tools/elapsed 'package of Debian' $(GO) test -count=1 -timeout 15m ./test/deploy -run TestDebianPackage
 
@@ -114,12 +114,11 @@ screenshots: ## write pictures of the pages of the console to dist/screenshots
 pictures: ## make the pictures of the README again, docs/images
 	ECRIN_PICTURES=$(CURDIR)/docs/images $(GO) test -count=1 ./test/console -run TestPicturesOfReadme
 
-nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a collection against those of clients, 200 kills, a week of pull secrets
+nightly: ## run the long tests: fuzzing, race detector, scale, all failing statements, all steps of a collection against those of clients, 200 kills, a week of pull secrets
 	$(MAKE) fuzz
 	CGO_ENABLED=1 $(GO) test -race $(ALL)
 	$(GO) run ./tools/bench -scale
-	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./internal/core/registry -run 'TestCollectionAgainstClients|TestSchedules'
+	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 240m $(SLOW)
 	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 120m ./test/crash
-	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./internal/store/meta -run 'TestCostDoesNotGrow|TestChangesOfOthersAreSeen|TestCachesAreExact'
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 60m ./test/deliver/kube -run TestDaysOfRefreshing
 	ECRIN_SLOW=nightly ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/nodes -run TestChangesAreSeenByOthers

@@ -64,7 +64,7 @@ func shareOf(postgres bool) share {
 	case slowtest.Nightly() && !postgres:
 		return share{1, 1}
 	case slowtest.Enabled():
-		few = share{2, 10}
+		few = share{4, 20}
 	}
 	if postgres {
 		few = share{few.ends * 4, few.steps * 4}
@@ -136,10 +136,7 @@ const maxWorkers = 4
 func TestSchedules(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, postgres bool) {
-		n := slowtest.Rounds(300, 2_000)
-		if slowtest.Nightly() {
-			n = 10_000
-		}
+		n := slowtest.Soak(300, 1_000, 10_000)
 		if postgres {
 			n /= 25
 		}

@@ -37,7 +37,7 @@ func (a *App) addWork(now func() time.Time, copies *replication.Service, keyID s
 	a.events.AddWork(r)
 	a.usage.AddWork(r)
 	a.vendors.AddWork(r)
-	r.AddTask(jobs.Task{Name: audit.LinesWork, What: "moving audit lines from the database to the files", Every: audit.PumpEvery,
+	r.AddTask(jobs.Task{Name: audit.LinesWork, What: "moving audit lines from the database to the files", Every: audit.PumpEvery, First: true,
 		Run: a.pump.Flush, Stop: a.pump.Flush})
 	summarize := func(all bool) func(context.Context) error {
 		return func(context.Context) error { a.record.Summarize(all); return nil }

@@ -1,8 +1,8 @@
 // Package faulttest sweeps operations with failing statements of the metadata store: whatever statement of an operation
 // fails, and however, the operation must fail too, and must have changed all or nothing.
 //
-// The fast suite lets every tenth of the statements fail, from one that the name of the test determines; with ECRIN_SLOW=1
-// each of them fails. See package slowtest.
+// The fast suite lets every tenth of the statements fail, from one that the name of the test determines, and the slow tests every third;
+// in the nightly tests each of them fails. See package slowtest.
 package faulttest
 
 import (
@@ -26,8 +26,16 @@ type Call struct {
 // maxStatements is the number of statements after which a sweep gives up.
 const maxStatements = 2000
 
-// sample is the step between the failing statements in the fast suite.
-const sample = 10
+// sample is the step between the failing statements.
+func sample() int {
+	switch {
+	case slowtest.Nightly():
+		return 1
+	case slowtest.Enabled():
+		return 3
+	}
+	return 10
+}
 
 // steps are the statements of an operation that fail in a sweep.
 type steps struct {
@@ -37,10 +45,11 @@ type steps struct {
 
 // stepsOf returns the steps for an operation that runs count statements. There is at least one if count is not 0.
 func stepsOf(t *testing.T, count int) steps {
-	if slowtest.Enabled() || count == 0 {
+	size := sample()
+	if size == 1 || count == 0 {
 		return steps{size: 1, count: count}
 	}
-	return steps{size: sample, start: slowtest.Pick(t, min(sample, count*int(faultmeta.Faults))), count: count}
+	return steps{size: size, start: slowtest.Pick(t, min(size, count*int(faultmeta.Faults))), count: count}
 }
 
 // first returns the number of the first statement, from 1, that fails with f.
