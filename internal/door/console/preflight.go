@@ -61,7 +61,7 @@ type preflightRow struct {
 	Size              int64
 	Platforms         []string
 	Region            string
-	Pull              string   // yes, no, or "" if it is not known
+	Pull              string   // yes, no, theirs (the other account decides too), or "" if it is not known
 	By                []string // whom the policy of the repository names, if nobody is named who pulls
 	Problems          []preflightProblem
 }
@@ -327,13 +327,8 @@ func (x *request) elsewhere(r *preflightRow, v *preflightView, image rewrite.Ref
 
 // grantees returns whom the policy of a repository lets pull; none if there is no policy, or the person may not read it.
 func (x *request) grantees(repository string) (all []string) {
-	out, err := do[ecrtypes.GetRepositoryPolicyResponse](x, "ecr", "GetRepositoryPolicy",
-		&ecrtypes.GetRepositoryPolicyRequest{RegistryId: x.account.String(), RepositoryName: repository})
-	if err != nil || out.PolicyText == nil {
-		return nil
-	}
-	d, err := policy.ParseStored(*out.PolicyText, policy.Repository)
-	if err != nil {
+	d, err := x.storedPolicy(repository)
+	if err != nil || d == nil {
 		return nil
 	}
 	for _, g := range policy.Grantees(d, "ecr:BatchGetImage") {
@@ -344,6 +339,40 @@ func (x *request) grantees(repository string) (all []string) {
 	}
 	all, _ = firsts(all, maxNotes)
 	return all
+}
+
+// storedPolicy returns the policy of a repository; nil if there is none.
+func (x *request) storedPolicy(repository string) (*policy.Document, error) {
+	out, err := do[ecrtypes.GetRepositoryPolicyResponse](x, "ecr", "GetRepositoryPolicy",
+		&ecrtypes.GetRepositoryPolicyRequest{RegistryId: x.account.String(), RepositoryName: repository})
+	if errors.Is(err, fault.RepositoryPolicyNotFound) {
+		return nil, nil
+	}
+	if err != nil || out.PolicyText == nil {
+		return nil, err
+	}
+	return policy.ParseStored(*out.PolicyText, policy.Repository)
+}
+
+// foreign says whether the policy of a repository lets a principal of another account pull, whose own policies its account alone may ask
+// for. It returns false for a principal of the account, or if the policy cannot be read.
+func (x *request) foreign(r *preflightRow, who, repository string) bool {
+	p, err := policy.ParsePrincipal(who)
+	if err != nil || p.Account == x.account {
+		return false
+	}
+	d, err := x.storedPolicy(repository)
+	if err != nil {
+		return false
+	}
+	if _, missing, _ := policy.Grant(d, p, policy.PullActions(), policy.PullSid); missing {
+		r.Pull = "no"
+		r.bad("the policy of the repository does not let "+who+" pull",
+			link{Text: "Permissions", To: x.repositoryPath(repository, "permissions")})
+		return true
+	}
+	r.Pull = "theirs"
+	return true
 }
 
 // mayPull says whether a principal may log in, read the manifest and read the layers.
@@ -362,6 +391,9 @@ func (x *request) mayPull(r *preflightRow, who, repository, tag string) {
 			}
 		}
 		out, err := do[ecrintypes.ExplainAccessResponse](x, "ecrin", "ExplainAccess", in)
+		if err != nil && x.status(err) == http.StatusForbidden && x.foreign(r, who, repository) {
+			return
+		}
 		if err != nil {
 			r.bad("whether " + who + " may pull cannot be found out: " + publicText(err))
 			return
