@@ -23,7 +23,8 @@ func init() {
 type statementRow struct {
 	Sid, Line string
 	Allows    bool
-	Who, What []string
+	Who       []string
+	What      []link   // actions, with the pages that say what they allow
 	On        []string // the resources; nil where the policy is of one resource
 	When      []string
 	Not       bool // everyone but Who
@@ -160,7 +161,7 @@ func statementsOf(d *policy.Document, text string) (all []statementRow) {
 		s := &d.Statements[i]
 		line, _ := placeOf(text, "Statement["+count(int64(i))+"]")
 		r := statementRow{Sid: s.Sid, Line: count(int64(line)), Allows: s.Effect == policy.Allow, Who: whoOf(s.Principal), Not: s.Principal.Not,
-			What: actionWords(s)}
+			What: actionLinks(s)}
 		for _, p := range s.Resource.Of {
 			r.On = append(r.On, p.Text)
 		}
@@ -172,6 +173,24 @@ func statementsOf(d *policy.Document, text string) (all []statementRow) {
 	}
 	return all
 }
+
+// actionLinks returns what a statement is about, with the pages that say what that is.
+func actionLinks(s *policy.Statement) (all []link) {
+	for _, word := range actionWords(s) {
+		l := link{Text: word, To: actionPath(word)}
+		switch word {
+		case ofPull, ofPush:
+			l.To = Path + "/actions?of=" + word
+		case everything:
+			l.To = Path + "/actions"
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// everything is the word for all actions.
+const everything = "everything"
 
 // actionWords returns what a statement is about: pull and push as such, other actions by their names.
 func actionWords(s *policy.Statement) (all []string) {
@@ -193,7 +212,7 @@ func actionWords(s *policy.Statement) (all []string) {
 	for _, known := range []struct {
 		word    string
 		actions []string
-	}{{"push", policy.PushActions()}, {"pull", policy.PullActions()}} {
+	}{{ofPush, policy.PushActions()}, {ofPull, policy.PullActions()}} {
 		if !has(known.actions) {
 			continue
 		}
@@ -206,7 +225,7 @@ func actionWords(s *policy.Statement) (all []string) {
 		if left[strings.ToLower(p.Text)] {
 			word := p.Text
 			if word == "*" || word == "ecr:*" {
-				word = "everything"
+				word = everything
 			}
 			all = append(all, word)
 		}

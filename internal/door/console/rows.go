@@ -24,7 +24,8 @@ func sides(v *view) []side {
 	base, iam := v.Base()+"/", v.IAM()+"/"
 	groups := []side{
 		{"Registry", slices.Concat([]link{at("repositories", "Repositories", base+"repositories")}, registryLinks(at, base))},
-		{"Access", slices.Concat([]link{at("denied", "Denied requests", iam+"denied"), at("simulate", "Simulator", iam+"simulate")},
+		{"Access", slices.Concat([]link{at("denied", "Denied requests", iam+"denied"), at("simulate", "Simulator", iam+"simulate"),
+			at("actions", "Actions", Path+"/actions")},
 			[]link{at("requests", "Requests for access", base+"access-requests")}, identityLinks(at, iam))},
 		{"Delivery", slices.Concat(deliveryLinks(at, base), vendorLinks(at, base))},
 		{"Operation", operationLinks(at, base)},
