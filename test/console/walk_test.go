@@ -47,7 +47,7 @@ func TestSignInAndLook(t *testing.T) {
 	b.width(1440)
 }
 
-// The walk of the ECR guide: Actions > Permissions > Edit policy JSON > Save > the table of statements; then a denied pull of another
+// The walk of the ECR guide: Actions > Permissions > Edit policy JSON > Save > the table of statements > the page of an action; then a denied pull of another
 // account is explained, granted in one step, and works.
 func TestPermissionsWalk(t *testing.T) {
 	t.Parallel()
@@ -91,6 +91,14 @@ func TestPermissionsWalk(t *testing.T) {
 	if got := theirs(); got == 200 {
 		t.Error("the policy that denies is not in force")
 	}
+	b.click("ecr:BatchGetImage")
+	b.see("What it allows", "the first half of a pull", "on repositories")
+	b.dark(false)
+	b.pictures("action")
+	b.click("pull")
+	b.see("Needed for", "ecr:GetAuthorizationToken", "8 actions")
+	b.pictures("actions")
+	b.dark(true)
 	b.click("Denied requests")
 	b.see("111122223333")
 	b.shot("denied-dark")

@@ -16,7 +16,7 @@ func init() {
 	)
 }
 
-// The groups of actions that statements name together.
+// The groups of actions that statements name together: to pull and to look at what is pulled, and to push.
 const (
 	ofPull = "pull"
 	ofPush = "push"
@@ -26,7 +26,7 @@ const (
 func groupOf(of string) []string {
 	switch of {
 	case ofPull:
-		return append(policy.PullActions(), "ecr:GetAuthorizationToken")
+		return policy.PullActions()
 	case ofPush:
 		return append(policy.PushActions(), "ecr:GetAuthorizationToken")
 	}
