@@ -47,8 +47,8 @@ func TestSignInAndLook(t *testing.T) {
 	b.width(1440)
 }
 
-// The walk of the ECR guide: Actions > Permissions > Edit policy JSON > Save > the table of statements > the page of an action; then a denied pull of another
-// account is explained, granted in one step, and works.
+// The walk of the ECR guide: Actions > Permissions > Edit policy JSON > Save > the table of statements > the page of an action; then a
+// denied pull of another account is explained, granted in one step, and works.
 func TestPermissionsWalk(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
