@@ -6,6 +6,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -202,4 +203,26 @@ func TestKeys(t *testing.T) {
 	if got := focus(); strings.HasPrefix(got, "2.0.0") && len(got) < 7 {
 		t.Error("a key that is turned off has moved the focus")
 	}
+}
+
+// What is typed into the field that finds is answered below it; the keyboard leads through the answers.
+func TestPaletteByKeyboard(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	root.CreateRepository(t, "team/app").Push(t, "1.4.2", ocitest.NewImage(1, 3000))
+	b := newBrowser(t, s)
+	b.signIn(root)
+	b.do("typing", chromedp.Focus("#find"), chromedp.KeyEvent("app"))
+	b.until("the answers", `!document.getElementById("palette").hidden && document.getElementById("palette").innerText.includes("team/app")`)
+	b.looks("the palette", 1440, 390)
+	b.pictures("palette")
+	b.do("Escape", chromedp.KeyEvent(kb.Escape))
+	b.until("they are gone", `document.getElementById("palette").hidden && document.activeElement.id === "find"`)
+	b.do("again", chromedp.KeyEvent("\b"))
+	b.until("the answers", `!document.getElementById("palette").hidden`)
+	b.do("the first", chromedp.KeyEvent(kb.ArrowDown+kb.ArrowDown+kb.ArrowUp), chromedp.KeyEvent(kb.Enter))
+	b.see("team/app", "1.4.2")
+	b.do("Enter in the field", chromedp.Focus("#find"), chromedp.KeyEvent("1.4"), chromedp.KeyEvent(kb.Enter))
+	b.see("Search", "team/app")
 }

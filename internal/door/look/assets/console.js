@@ -60,6 +60,39 @@
     if (hit) { hit.click(); }
     if (key === "?") { location.href = list; }
   };
+  // The field that finds has answers below it. Arrows go through them, Escape leaves them, and Enter in the field opens the search.
+  var find = document.getElementById("find"), palette = document.getElementById("palette");
+  if (find && palette) {
+    var asking = null, wait = 0;
+    var close = function () { clearTimeout(wait); if (asking) { asking.abort(); } palette.hidden = true; };
+    find.addEventListener("input", function () {
+      close();
+      var text = find.value.trim();
+      if (!text) { return; }
+      wait = setTimeout(function () {
+        asking = new AbortController();
+        fetch(find.dataset.palette + encodeURIComponent(text), {headers: {Accept: "text/html", "HX-Request": "true"}, redirect: "error",
+          signal: asking.signal}).then(function (r) { return r.ok ? r.text() : ""; }).then(function (html) {
+          palette.innerHTML = html;
+          palette.hidden = !html;
+        }, function () {}); // Enter still opens the search
+      }, 200);
+    });
+    find.form.addEventListener("keydown", function (e) {
+      var links = Array.from(palette.querySelectorAll("a")), at = links.indexOf(document.activeElement);
+      if (palette.hidden || !links.length) { return; }
+      if (e.key === "Escape") {
+        e.preventDefault();
+        close();
+        find.focus();
+      } else if (e.key === "ArrowDown" || e.key === "ArrowUp") {
+        e.preventDefault();
+        var to = at + (e.key === "ArrowDown" ? 1 : -1);
+        (to < 0 ? find : links[Math.min(to, links.length - 1)]).focus();
+      }
+    });
+    find.form.addEventListener("focusout", function (e) { if (!find.form.contains(e.relatedTarget)) { setTimeout(close, 150); } });
+  }
   document.addEventListener("change", function (e) { // the client is the same on the next page
     if (e.target.dataset.client !== undefined) {
       document.cookie = "ecrin-client=" + e.target.value + "; path=/console; max-age=31536000; samesite=lax" +
