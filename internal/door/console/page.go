@@ -148,22 +148,6 @@ func (x *request) waiting() ecrintypes.CountWaitingResponse {
 	return *out
 }
 
-// statuses are the statuses of classes of errors.
-var statuses = map[fault.Class]int{
-	fault.ClassInternal:        http.StatusInternalServerError,
-	fault.ClassUnavailable:     http.StatusServiceUnavailable,
-	fault.ClassThrottled:       http.StatusTooManyRequests,
-	fault.ClassTooLarge:        http.StatusRequestEntityTooLarge,
-	fault.ClassTimeout:         http.StatusRequestTimeout,
-	fault.ClassUnauthenticated: http.StatusUnauthorized,
-	fault.ClassDenied:          http.StatusForbidden,
-	fault.ClassUnsupported:     http.StatusNotFound,
-	fault.ClassNotFound:        http.StatusNotFound,
-	fault.ClassConflict:        http.StatusConflict,
-	fault.ClassQuota:           http.StatusBadRequest,
-	fault.ClassInvalid:         http.StatusBadRequest,
-}
-
 func (x *request) status(err error) int {
 	switch {
 	case errors.Is(err, errNoPage):
@@ -177,7 +161,7 @@ func (x *request) status(err error) int {
 	if errors.As(err, &v) {
 		return http.StatusBadRequest
 	}
-	return statuses[web.FaultOf(err).Code.Class()]
+	return web.StatusOf(err)
 }
 
 // publicText returns what an error says to a client.

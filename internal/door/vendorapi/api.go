@@ -296,27 +296,11 @@ func (x *request) slug() (string, error) {
 	return x.names.SlugOf(x.r.Context(), x.req.By.Account, x.at["app"])
 }
 
-// statuses are the statuses of classes of errors.
-var statuses = map[fault.Class]int{
-	fault.ClassInternal:        http.StatusInternalServerError,
-	fault.ClassUnavailable:     http.StatusServiceUnavailable,
-	fault.ClassThrottled:       http.StatusTooManyRequests,
-	fault.ClassTooLarge:        http.StatusRequestEntityTooLarge,
-	fault.ClassTimeout:         http.StatusRequestTimeout,
-	fault.ClassUnauthenticated: http.StatusUnauthorized,
-	fault.ClassDenied:          http.StatusForbidden,
-	fault.ClassUnsupported:     http.StatusNotFound,
-	fault.ClassNotFound:        http.StatusNotFound,
-	fault.ClassConflict:        http.StatusConflict,
-	fault.ClassQuota:           http.StatusBadRequest,
-	fault.ClassInvalid:         http.StatusBadRequest,
-}
-
 // Refuse answers a request with an error.
 func (a *API) Refuse(w http.ResponseWriter, _ *http.Request, ev *web.Event, err error) {
 	ev.Door, ev.Err = "vendor", err
 	f := web.FaultOf(err)
-	code, message, status := f.Code.String(), f.Public, statuses[f.Code.Class()]
+	code, message, status := f.Code.String(), f.Public, web.StatusOf(err)
 	var v *awswire.Violation
 	switch {
 	case errors.As(err, &v):

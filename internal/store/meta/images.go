@@ -244,22 +244,9 @@ type ImageID struct {
 
 // ImageIDs returns (digest, tag) pairs in the order of Position: those after the given one, at most limit.
 func (s *Store) ImageIDs(ctx context.Context, repository int64, state TagState, after Position, limit int) ([]ImageID, error) {
-	var all []ImageID
-	if after.Tag != "" { // the remaining tags of the last image of the previous page
-		d, err := name.ParseDigest(after.Digest)
-		if err != nil {
-			return nil, err
-		}
-		tags, err := s.tagsOf(ctx, repository, d, after.Tag, limit)
-		if err != nil {
-			return nil, err
-		}
-		for _, tag := range tags {
-			all = append(all, ImageID{Position{after.PushedAt, after.Digest, tag}})
-		}
-	}
-	if len(all) == limit {
-		return all, nil
+	all, err := s.restOfImage(ctx, repository, after, limit)
+	if err != nil || len(all) == limit {
+		return all, err
 	}
 	text, a := `SELECT i.pushed_at, i.digest, COALESCE(t.tag, '') FROM images i
 		LEFT JOIN tags t ON t.repository = i.repository AND t.digest = i.digest
@@ -271,12 +258,29 @@ func (s *Store) ImageIDs(ctx context.Context, repository int64, state TagState, 
 			WHERE i.repository = $1 AND i.tagged = $5 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
 			ORDER BY i.pushed_at, i.digest, t.tag LIMIT $4`, append(a, truth(state == Tagged))
 	}
-	err := s.read.rows(ctx, text, a, func(scan func(...any) error) error {
+	err = s.read.rows(ctx, text, a, func(scan func(...any) error) error {
 		var id ImageID
 		err := scan(&id.PushedAt, &id.Digest, &id.Tag)
 		all = append(all, id)
 		return err
 	})
+	return all, err
+}
+
+// restOfImage returns the tags of the image of a position that follow its tag, at most limit: those of the last image of a page that the
+// page had no room for. Without a tag there are none.
+func (s *Store) restOfImage(ctx context.Context, repository int64, after Position, limit int) (all []ImageID, err error) {
+	if after.Tag == "" {
+		return nil, nil
+	}
+	d, err := name.ParseDigest(after.Digest)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := s.tagsOf(ctx, repository, d, after.Tag, limit)
+	for _, tag := range tags {
+		all = append(all, ImageID{Position{after.PushedAt, after.Digest, tag}})
+	}
 	return all, err
 }
 
@@ -286,21 +290,8 @@ var NewestTag = Position{PushedAt: math.MaxInt64}
 // NewestTags returns (digest, tag) pairs, those of the image that was pushed last first, and of one image by name: those after the given
 // one, at most limit.
 func (s *Store) NewestTags(ctx context.Context, repository int64, after Position, limit int) (all []ImageID, err error) {
-	if after.Tag != "" { // the remaining tags of the last image of the previous page
-		d, err := name.ParseDigest(after.Digest)
-		if err != nil {
-			return nil, err
-		}
-		tags, err := s.tagsOf(ctx, repository, d, after.Tag, limit)
-		if err != nil {
-			return nil, err
-		}
-		for _, tag := range tags {
-			all = append(all, ImageID{Position{after.PushedAt, after.Digest, tag}})
-		}
-	}
-	if len(all) == limit {
-		return all, nil
+	if all, err = s.restOfImage(ctx, repository, after, limit); err != nil || len(all) == limit {
+		return all, err
 	}
 	err = s.read.rows(ctx,
 		`SELECT i.pushed_at, i.digest, t.tag FROM images i JOIN tags t ON t.repository = i.repository AND t.digest = i.digest
