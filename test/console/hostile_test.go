@@ -226,3 +226,26 @@ func TestPaletteByKeyboard(t *testing.T) {
 	b.do("Enter in the field", chromedp.Focus("#find"), chromedp.KeyEvent("1.4"), chromedp.KeyEvent(kb.Enter))
 	b.see("Search", "team/app")
 }
+
+// On a phone a chart shows today first, where its bars end.
+func TestChartsBeginWithToday(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	root.CreateRepository(t, "team/app").Push(t, "1.0", ocitest.NewImage(1, 3000))
+	b := newBrowser(t, s)
+	b.signIn(root)
+	b.width(390)
+	b.open("/console/000000000000/us-east-1/usage")
+	var right []float64
+	b.evaluate(`[...document.querySelectorAll(".pic.latest")].map(p => p.querySelector("svg").getBoundingClientRect().right -
+		p.getBoundingClientRect().right)`, &right)
+	if len(right) < 3 {
+		t.Fatalf("got %d charts", len(right))
+	}
+	for i, r := range right {
+		if r < -1 || r > 1 {
+			t.Errorf("the chart %d ends %v pixels beside its part", i, r)
+		}
+	}
+}

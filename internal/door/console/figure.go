@@ -10,6 +10,7 @@ type figure struct {
 	Name        string // of the part around it, which scrolls
 	Title, Desc string
 	ID          string // of title and description
+	Latest      bool   // its end is of now, and is seen first where it does not fit
 	Width       int
 	Height      int
 	Rects       []figureRect
