@@ -51,7 +51,8 @@ func timelineOf(lanes []ecrintypes.LifecycleLane, now time.Time) *figure {
 		return nil
 	}
 	bottom := timelineTop + float64(drawn)*timelineLane
-	f := &figure{Name: "Preview on a timeline", Title: "Images by age and rule", ID: "timeline", Latest: true, Width: 1120, Height: int(bottom) + 12,
+	f := &figure{Name: "Preview on a timeline", Title: "Images by age and rule", ID: "timeline", Latest: true, Width: 1120,
+		Height: int(bottom) + 12,
 		Desc: fmt.Sprintf("%s, one for each rule that sees images and one for images that no rule sees, from %s ago at the left to now at the "+
 			"right. In the shaded part of a lane images are due. The table below lists what goes.", many(int64(drawn), "lane", "lanes"),
 			span(oldest))}

@@ -205,7 +205,7 @@ func bars(id, title string, points []usagePoint, all []series, days int, words f
 	}
 	f := &figure{Name: title, Title: title, ID: "chart-" + id, Latest: true, Width: 1120, Height: 192,
 		Desc: fmt.Sprintf("%s from %s to %s: %s.", title,
-		points[0].At.Format("2 Jan 2006"), points[len(points)-1].At.Format("2 Jan 2006"), text)}
+			points[0].At.Format("2 Jan 2006"), points[len(points)-1].At.Format("2 Jan 2006"), text)}
 	for i := range 4 {
 		y := 12 + height*float64(3-i)/3
 		f.path("l0", "M0 %sH%s", y, width)
