@@ -153,10 +153,7 @@ func randomDocuments(random *rand.Rand) (policy, extension string) {
 // An execution deletes exactly the images that the preview of the same moment shows as expiring, and a second one deletes nothing.
 func TestPreviewEqualsExecution(t *testing.T) {
 	t.Parallel()
-	rounds := 12
-	if slowtest.Enabled() {
-		rounds = 300
-	}
+	rounds := slowtest.Soak(12, 60, 300)
 	seed, deleted := seedtest.Seed(t), 0
 	for n := range rounds {
 		random := seedtest.New(seed, uint64(n))
