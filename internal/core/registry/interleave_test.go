@@ -64,7 +64,7 @@ func shareOf(postgres bool) share {
 	case slowtest.Nightly() && !postgres:
 		return share{1, 1}
 	case slowtest.Enabled():
-		few = share{4, 20}
+		few = share{8, 40}
 	}
 	if postgres {
 		few = share{few.ends * 4, few.steps * 4}
