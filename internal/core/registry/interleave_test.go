@@ -57,12 +57,14 @@ func eachDatabase(t *testing.T, test func(t *testing.T, postgres bool)) {
 // share says which of the pairs run: one of ends of the steps of a collection, with the client up to its end and one of steps of its steps.
 type share struct{ ends, steps int }
 
-// shareOf returns the share of a test. All pairs run in the nightly tests.
+// shareOf returns the share of a test. All pairs run in the nightly tests, with SQLite.
 func shareOf(postgres bool) share {
 	few := share{16, 40}
 	switch {
 	case slowtest.Nightly() && !postgres:
 		return share{1, 1}
+	case slowtest.Nightly():
+		few = share{2, 10}
 	case slowtest.Enabled():
 		few = share{8, 40}
 	}
