@@ -30,7 +30,7 @@ func init() {
 // The limits of a check. Each image costs up to eight operations, one after another.
 const (
 	maxChecked  = 30   // images
-	maxNotes    = 20   // of each kind
+	maxNotes    = 20   // notes of each kind, and platforms and users of one image
 	nearestFrom = 1000 // tags, among which those are found that are like a missing one
 	maxClusters = 500  // that are offered
 )
@@ -122,10 +122,10 @@ func (x *request) onPreflight() error {
 		}
 	}
 	found := preflight.Images(rewrite.File{Path: "text.yaml", Data: []byte(v.Text)})
-	v.Checked, v.Kind, v.Failed = true, string(found.Kind), len(found.Failed)
 	if found.Kind == preflight.Kustomization {
 		found.Failed = append(found.Failed, "the text is a kustomization: paste what kubectl kustomize prints of it")
 	}
+	v.Checked, v.Kind, v.Failed = true, string(found.Kind), len(found.Failed)
 	wanted, more := firsts(found.Images, maxChecked)
 	v.More = more
 	v.Notes, _ = firsts(found.Notes, maxNotes)
@@ -190,7 +190,8 @@ func (x *request) inRegistry(reg name.Registry) *request {
 
 // preflightOf asks for one image.
 func (x *request) preflightOf(v *preflightView, w preflight.Wanted) (r preflightRow) {
-	r.Image, r.In = w.Image.String(), w.In
+	r.Image = w.Image.String()
+	r.In, _ = firsts(w.In, maxNotes)
 	reg, repository, ours, err := x.whereIs(w.Image)
 	switch {
 	case err != nil:
@@ -284,7 +285,9 @@ func (x *request) platformsOf(r *preflightRow, i *image, repository, want string
 			r.bad("the index names an image for " + r.Platforms[at] + " that cannot be read: " + publicText(err))
 		}
 	}
-	if want != "" && len(r.Platforms) > 0 && !slices.ContainsFunc(r.Platforms, matches) {
+	has := slices.ContainsFunc(r.Platforms, matches)
+	r.Platforms, _ = firsts(r.Platforms, maxNotes) // an index can have thousands
+	if want != "" && len(r.Platforms) > 0 && !has {
 		r.bad("it has no " + want + ", only " + strings.Join(r.Platforms, ", "))
 	}
 }

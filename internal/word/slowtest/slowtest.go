@@ -1,6 +1,6 @@
-// Package slowtest divides the tests between the fast suite, for use while editing, the slow tests (make slow), which run the same
-// packages with ECRIN_SLOW=1 and leave no test out, and the nightly ones, which run the longest of them more often. The Makefile names the
-// packages that import it.
+// Package slowtest divides the tests between the fast suite, for use while editing, the slow tests (make slow), which run more of the
+// same packages with ECRIN_SLOW=1, and the nightly ones (make nightly), which run everything. The Makefile names the packages that import
+// it.
 package slowtest
 
 import (
