@@ -22,6 +22,7 @@ var mentions = map[string]string{
 	"make demo-vendor":  "the name of a target, whose commands TestVendorWalkthrough runs",
 	"make demo-release": "the name of a target, whose commands TestReleaseWalkthrough runs",
 	"make test":         "the name of a target", "make bench": "the name of a target",
+	"make nightly": "the name of a target, which runs for hours",
 	"aws iam create-open-id-connect-provider": "the name of an operation; its arguments are those of an identity provider",
 }
 
