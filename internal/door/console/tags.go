@@ -17,6 +17,9 @@ import (
 // first, and those that are searched for are in the order of their names.
 const maxSortedTags = 2000
 
+// tagStep is how many tags one operation lists for that.
+const tagStep = 1000
+
 // repositoryView is the head of each page of a repository.
 type repositoryView struct {
 	Name, URI  string
@@ -208,12 +211,34 @@ func (x *request) someTags(repository, query, after string) (page []tagged, p pa
 	return page, x.pagerOf(many(int64(len(page)), "tag", "tags")+text, out.NextToken), nil
 }
 
-// tags returns the tags of a repository that were pushed first, at most maxSortedTags, and whether there are more.
+// tags returns the tags of a repository, at most maxSortedTags, and whether there are more. Who may not list them by name, which reads
+// no images, gets those that were pushed first.
 func (x *request) tags(repository string) (all []tagged, more bool, err error) {
-	const step = 1000
-	in := &ecrtypes.ListImagesRequest{RegistryId: x.account.String(), RepositoryName: repository, MaxResults: some[int32](step),
+	in := &ecrintypes.ListTagsRequest{RegistryId: x.account.String(), RepositoryName: repository, TagPattern: "*",
+		MaxResults: some[int32](tagStep)}
+	for range maxSortedTags / tagStep {
+		out, err := do[ecrintypes.ListTagsResponse](x, "ecrin", "ListTags", in)
+		if err != nil && x.status(err) == http.StatusForbidden {
+			return x.firstTags(repository)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		for _, t := range out.Tags {
+			all = append(all, tagged{Tag: t.ImageTag, Digest: t.ImageDigest})
+		}
+		if in.NextToken = out.NextToken; in.NextToken == "" {
+			return all, false, nil
+		}
+	}
+	return all, true, nil
+}
+
+// firstTags is tags by the operation of ECR.
+func (x *request) firstTags(repository string) (all []tagged, more bool, err error) {
+	in := &ecrtypes.ListImagesRequest{RegistryId: x.account.String(), RepositoryName: repository, MaxResults: some[int32](tagStep),
 		Filter: &ecrtypes.ListImagesFilter{TagStatus: ecrtypes.TagStatusTAGGED}}
-	for range maxSortedTags / step {
+	for range maxSortedTags / tagStep {
 		out, err := do[ecrtypes.ListImagesResponse](x, "ecr", "ListImages", in)
 		if err != nil {
 			return nil, false, err
