@@ -250,6 +250,26 @@ func TestEnormousImages(t *testing.T) {
 	if page := v.page(at + "/-/tags/index"); strings.Contains(page, "linux/a50<") {
 		t.Error("the first page of the index has more than 50 images")
 	}
+	var may []string
+	for i := range 30 {
+		may = append(may, newRole(t, s, root, fmt.Sprint("r", i)))
+	}
+	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{"Effect": "Allow",
+		"Principal": map[string]any{"AWS": may}, "Action": "ecr:BatchGetImage"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := root.ECR().SetRepositoryPolicy(t.Context(), &ecr.SetRepositoryPolicyInput{RepositoryName: aws.String("team/app"),
+		PolicyText: aws.String(string(policy))}); err != nil {
+		t.Fatal(err)
+	}
+	for _, platform := range []string{"", "plan9/mips"} {
+		g := v.post(base+"/preflight", "do", "check", "text", pod(s.Running.Address+"/team/app:index"), "platform", platform)
+		has(t, g.body, "and 980 more", "and 10 more")
+		if n := strings.Count(g.body, "linux/a"); n > 41 {
+			t.Errorf("%q: the page names %d platforms", platform, n)
+		}
+	}
 }
 
 // Commands that pages show stand for what they name, whatever it is: an address of others cannot make a person run another command.

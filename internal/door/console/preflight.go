@@ -60,9 +60,11 @@ type preflightRow struct {
 	Digest            string
 	Size              int64
 	Platforms         []string
+	MorePlatforms     int64
 	Region            string
 	Pull              string   // yes, no, theirs (the other account decides too), or "" if it is not known
 	By                []string // whom the policy of the repository names, if nobody is named who pulls
+	MoreBy            int64
 	Problems          []preflightProblem
 }
 
@@ -224,7 +226,7 @@ func (x *request) preflightOf(v *preflightView, w preflight.Wanted) (r preflight
 		y.elsewhere(&r, v, w.Image, repository, tag)
 	}
 	if v.Who == "" {
-		r.By = y.grantees(repository)
+		r.By, r.MoreBy = y.grantees(repository)
 	} else {
 		y.mayPull(&r, v.Who, repository, tag)
 	}
@@ -286,10 +288,18 @@ func (x *request) platformsOf(r *preflightRow, i *image, repository, want string
 		}
 	}
 	has := slices.ContainsFunc(r.Platforms, matches)
-	r.Platforms, _ = firsts(r.Platforms, maxNotes) // an index can have thousands
+	r.Platforms, r.MorePlatforms = firsts(r.Platforms, maxNotes) // an index can have thousands
 	if want != "" && len(r.Platforms) > 0 && !has {
-		r.bad("it has no " + want + ", only " + strings.Join(r.Platforms, ", "))
+		r.bad("it has no " + want + ", only " + strings.Join(r.Platforms, ", ") + andMore(r.MorePlatforms))
 	}
+}
+
+// andMore is the end of a list that has been cut.
+func andMore(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return " and " + count(n) + " more"
 }
 
 // layerBytes returns the compressed size of an image.
@@ -328,11 +338,12 @@ func (x *request) elsewhere(r *preflightRow, v *preflightView, image rewrite.Ref
 		link{Text: "The copy", To: there.repositoryPath(repository, "images", found.ImageDigest)})
 }
 
-// grantees returns whom the policy of a repository lets pull; none if there is no policy, or the person may not read it.
-func (x *request) grantees(repository string) (all []string) {
+// grantees returns the first of those whom the policy of a repository lets pull, and how many more there are; none if there is no policy,
+// or the person may not read it.
+func (x *request) grantees(repository string) (all []string, more int64) {
 	d, err := x.storedPolicy(repository)
 	if err != nil || d == nil {
-		return nil
+		return nil, 0
 	}
 	for _, g := range policy.Grantees(d, "ecr:BatchGetImage") {
 		if g.Conditional {
@@ -340,8 +351,7 @@ func (x *request) grantees(repository string) (all []string) {
 		}
 		all = append(all, g.Principal)
 	}
-	all, _ = firsts(all, maxNotes)
-	return all
+	return firsts(all, maxNotes)
 }
 
 // storedPolicy returns the policy of a repository; nil if there is none.
