@@ -67,6 +67,7 @@ type deniedByRow struct {
 type usagePoint struct {
 	At                                   time.Time
 	Pulls, Pushes, Denials, Sent, Stored int64
+	Released                             int64
 }
 
 // usagePage shows what the registry holds and serves over time.
@@ -140,7 +141,8 @@ func (x *request) usagePoints(repository string, days int) ([]usagePoint, error)
 	}
 	for _, u := range out.Usage {
 		if i := int(u.StartTime.Sub(from) / unit); i >= 0 && i < len(all) {
-			all[i] = usagePoint{At: all[i].At, Pulls: u.Pulls, Pushes: u.Pushes, Denials: u.Denials, Sent: u.SentBytes, Stored: u.StoredBytes}
+			all[i] = usagePoint{At: all[i].At, Pulls: u.Pulls, Pushes: u.Pushes, Denials: u.Denials, Sent: u.SentBytes,
+				Stored: u.StoredBytes, Released: u.ReleasedBytes}
 		}
 	}
 	return all, nil
@@ -152,11 +154,11 @@ func (v *usageView) charts(points []usagePoint, days int) {
 	if days == 1 {
 		unit = "hour"
 	}
-	v.Empty = !slices.ContainsFunc(points, func(p usagePoint) bool { return p.Pulls+p.Pushes+p.Denials+p.Sent+p.Stored > 0 })
-	var pulls, denied, stored, sent []int64
+	v.Empty = !slices.ContainsFunc(points, func(p usagePoint) bool { return p.Pulls+p.Pushes+p.Denials+p.Sent+p.Stored+p.Released > 0 })
+	var pulls, denied, stored, sent, released []int64
 	for _, p := range points {
 		pulls, denied = append(pulls, p.Pulls), append(denied, p.Denials)
-		stored, sent = append(stored, p.Stored), append(sent, p.Sent)
+		stored, sent, released = append(stored, p.Stored), append(sent, p.Sent), append(released, p.Released)
 	}
 	number := func(n int64) string { return count(n) }
 	v.Charts = []chart{
@@ -164,6 +166,8 @@ func (v *usageView) charts(points []usagePoint, days int) {
 			Figure: bars("pulls", "Pulls by "+unit, points, []series{{"f2", pulls, "pulls"}, {"fbad", denied, "denied"}}, days, number)},
 		{ID: "stored", Title: "Bytes stored by " + unit, Key: []keyPart{{"f1", "new in a repository"}},
 			Figure: bars("stored", "Bytes stored by "+unit, points, []series{{"f1", stored, "stored"}}, days, size)},
+		{ID: "released", Title: "Bytes freed by " + unit, Key: []keyPart{{"f3", "collected, or deleted by a client"}},
+			Figure: bars("released", "Bytes freed by "+unit, points, []series{{"f3", released, "freed"}}, days, size)},
 		{ID: "sent", Title: "Bytes sent by " + unit, Key: []keyPart{{"f2", "to clients"}},
 			Figure: bars("sent", "Bytes sent by "+unit, points, []series{{"f2", sent, "sent"}}, days, size)},
 	}
@@ -348,7 +352,7 @@ func (x *request) usageSheet(days int) error {
 	granularity, _, from := x.usageTimes(days)
 	in := &ecrintypes.GetUsageHistoryRequest{RegistryId: x.account.String(), Granularity: granularity, StartTime: awswire.At(from),
 		EndTime: awswire.At(x.begun.Add(time.Second)), MaxResults: some[int32](1000)}
-	return x.sheet("usage.csv", []string{"time", "repository", "pulls", "pushes", "denied", "bytes sent", "bytes stored"},
+	return x.sheet("usage.csv", []string{"time", "repository", "pulls", "pushes", "denied", "bytes sent", "bytes stored", "bytes freed"},
 		"ask for fewer days, or use ecrin usage", func() (lines [][]string, more bool, err error) {
 			out, err := do[ecrintypes.GetUsageHistoryResponse](x, "ecrin", "GetUsageHistory", in)
 			if err != nil {
@@ -357,7 +361,7 @@ func (x *request) usageSheet(days int) error {
 			for _, u := range out.Usage {
 				lines = append(lines, []string{u.StartTime.UTC().Format(time.RFC3339), u.RepositoryName, strconv.FormatInt(u.Pulls, 10),
 					strconv.FormatInt(u.Pushes, 10), strconv.FormatInt(u.Denials, 10), strconv.FormatInt(u.SentBytes, 10),
-					strconv.FormatInt(u.StoredBytes, 10)})
+					strconv.FormatInt(u.StoredBytes, 10), strconv.FormatInt(u.ReleasedBytes, 10)})
 			}
 			in.NextToken = out.NextToken
 			return lines, out.NextToken != "", nil

@@ -85,10 +85,11 @@ func (c *commands) showUsageHistory(cmd *cobra.Command, reg *registry, h usageHi
 		all.Usage = totalUsage(all.Usage)
 	}
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	rows := [][]string{{"TIME", cmp.Or(strings.ToUpper(h.by), "REPOSITORY"), "PULLS", "PUSHES", "DENIED", "SENT", "STORED"}}
+	rows := [][]string{{"TIME", cmp.Or(strings.ToUpper(h.by), "REPOSITORY"), "PULLS", "PUSHES", "DENIED", "SENT", "STORED", "RELEASED"}}
 	for _, u := range all.Usage {
 		rows = append(rows, []string{stamp(u.StartTime.Time), cmp.Or(usageSubject(u), "(others)"), number(u.Pulls),
-			number(u.Pushes), number(u.Denials), bytesText(u.SentBytes), bytesText(u.StoredBytes)})
+			number(u.Pushes), number(u.Denials), bytesText(u.SentBytes), bytesText(u.StoredBytes),
+			bytesText(u.ReleasedBytes)})
 	}
 	if !each {
 		for i := range rows {
@@ -120,6 +121,7 @@ func totalUsage(all []ecrintypes.UsagePeriod) (sums []ecrintypes.UsagePeriod) {
 		sum := &sums[i]
 		sum.Pulls, sum.Pushes, sum.Denials = sum.Pulls+u.Pulls, sum.Pushes+u.Pushes, sum.Denials+u.Denials
 		sum.SentBytes, sum.StoredBytes = sum.SentBytes+u.SentBytes, sum.StoredBytes+u.StoredBytes
+		sum.ReleasedBytes += u.ReleasedBytes
 	}
 	slices.SortStableFunc(sums, func(a, b ecrintypes.UsagePeriod) int { return cmp.Compare(b.Pulls, a.Pulls) })
 	return sums

@@ -2962,11 +2962,12 @@ type UsagePeriod struct {
 	RepositoryName string       `json:"repositoryName,omitzero"`
 	ImageTag       string       `json:"imageTag,omitzero"`
 	Principal      string       `json:"principal,omitzero"`
-	Pulls          int64        `json:"pulls"`       // required
-	Pushes         int64        `json:"pushes"`      // required
-	Denials        int64        `json:"denials"`     // required
-	SentBytes      int64        `json:"sentBytes"`   // required
-	StoredBytes    int64        `json:"storedBytes"` // required
+	Pulls          int64        `json:"pulls"`         // required
+	Pushes         int64        `json:"pushes"`        // required
+	Denials        int64        `json:"denials"`       // required
+	SentBytes      int64        `json:"sentBytes"`     // required
+	StoredBytes    int64        `json:"storedBytes"`   // required
+	ReleasedBytes  int64        `json:"releasedBytes"` // required
 }
 
 // VendorApplication is a part of requests or answers.

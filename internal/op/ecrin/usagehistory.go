@@ -123,7 +123,7 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 // usagePeriod returns a row as the answer has it.
 func usagePeriod(q meta.UsageQuery, in *ecrintypes.GetUsageHistoryRequest, row meta.UsageRow) ecrintypes.UsagePeriod {
 	one := ecrintypes.UsagePeriod{StartTime: *awswire.At(row.Start), Pulls: row.Pulls, Pushes: row.Pushes, Denials: row.Denials,
-		SentBytes: row.Sent, StoredBytes: row.Stored}
+		SentBytes: row.Sent, StoredBytes: row.Stored, ReleasedBytes: row.Released}
 	switch {
 	case in.GroupBy == ecrintypes.UsageGroupREGISTRY:
 		one.RepositoryName = in.RepositoryName

@@ -158,7 +158,11 @@ func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) err
 			return err
 		}
 		t.touchHoldings(r.ID, []name.Digest{d})
-		return s.removeHolding(t, r.ID, d.String())
+		size, err := s.removeHolding(t, r.ID, d.String())
+		if err != nil {
+			return err
+		}
+		return t.addReleased(s.now(), map[int64]int64{r.ID: size})
 	})
 }
 

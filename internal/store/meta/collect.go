@@ -197,8 +197,9 @@ func (s *Store) CollectHoldings(ctx context.Context, unused, condemned time.Time
 	if err != nil || len(idle)+len(dead) == 0 {
 		return c, false, err
 	}
-	err = s.write.doMany(ctx, 4*(len(idle)+len(dead)), func(t *tx) error {
+	err = s.write.doMany(ctx, 4*len(idle)+10*len(dead), func(t *tx) error {
 		c = Collected{}
+		released := map[int64]int64{}
 		for _, k := range idle {
 			if err := s.condemnUnused(t, k.repository, k.digest); err != nil {
 				return err
@@ -208,63 +209,63 @@ func (s *Store) CollectHoldings(ctx context.Context, unused, condemned time.Time
 			}
 		}
 		for _, k := range dead {
-			removed, err := s.removeCondemned(t, k, condemned)
+			removed, size, err := s.removeCondemned(t, k, condemned)
 			if err != nil {
 				return err
 			}
+			released[k.repository] += size
 			c.Add(removed)
 		}
-		return nil
+		return t.addReleased(s.now(), released)
 	})
 	return c, true, err
 }
 
-// removeCondemned removes a blob from its repository if it is still condemned.
-func (s *Store) removeCondemned(t *tx, k candidateKey, before time.Time) (Collected, error) {
+// removeCondemned removes a blob from its repository if it is still condemned, and returns its size.
+func (s *Store) removeCondemned(t *tx, k candidateKey, before time.Time) (c Collected, size int64, err error) {
 	var since int64
 	found, err := t.one(`SELECT condemned_at FROM repository_blobs WHERE repository = $1 AND digest = $2`,
 		args{k.repository, k.digest}, &since)
 	switch {
 	case err != nil:
-		return Collected{}, err
+		return c, 0, err
 	case !found || since == 0: // it was pushed again
-		return Collected{}, noCandidate(t, candidateCondemned, k.repository, k.digest)
+		return c, 0, noCandidate(t, candidateCondemned, k.repository, k.digest)
 	case since > micros(before):
-		return Collected{}, candidate(t, candidateCondemned, k.repository, k.digest, fromMicros(since))
+		return c, 0, candidate(t, candidateCondemned, k.repository, k.digest, fromMicros(since))
 	}
 	if inUse, err := used(t, k.repository, k.digest); err != nil {
-		return Collected{}, err
+		return c, 0, err
 	} else if inUse { // by a deleted image, whose collection condemns it again
-		return Collected{}, noCandidate(t, candidateCondemned, k.repository, k.digest)
+		return c, 0, noCandidate(t, candidateCondemned, k.repository, k.digest)
 	}
-	if err := s.removeHolding(t, k.repository, k.digest); err != nil {
-		return Collected{}, err
+	if size, err = s.removeHolding(t, k.repository, k.digest); err != nil {
+		return c, 0, err
 	}
-	return Collected{Holdings: 1}, noCandidate(t, candidateCondemned, k.repository, k.digest)
+	return Collected{Holdings: 1}, size, noCandidate(t, candidateCondemned, k.repository, k.digest)
 }
 
 // removeHolding removes a blob from a repository that cannot read it any more, so that no cache has it. If no repository holds the
-// blob any more, its bytes become a candidate.
-func (s *Store) removeHolding(t *tx, repository int64, digest string) error {
-	var size int64
+// blob any more, its bytes become a candidate. It returns the size of the blob, for addReleased; 0 if the repository did not hold it.
+func (s *Store) removeHolding(t *tx, repository int64, digest string) (size int64, err error) {
 	found, err := t.one(`SELECT size FROM repository_blobs WHERE repository = $1 AND digest = $2`, args{repository, digest}, &size)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if _, err := t.exec(`DELETE FROM repository_blobs WHERE digest = $2 AND repository = $1`, repository, digest); err != nil {
-		return err
+		return 0, err
 	}
 	if found {
 		if err := t.discharge(repository, size); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	var one int
 	held, err := t.one(heldAnywhere, args{digest}, &one)
 	if err != nil || held {
-		return err
+		return size, err
 	}
-	return candidate(t, candidateBlob, 0, digest, s.now())
+	return size, candidate(t, candidateBlob, 0, digest, s.now())
 }
 
 const heldAnywhere = `SELECT 1 FROM repository_blobs WHERE digest = $1 LIMIT 1`

@@ -98,6 +98,7 @@ func (s *Store) emptyRepository(t *tx, id int64, left *int) (c Collected, err er
 		}
 		*left -= 2 * len(images)
 	}
+	released := int64(0)
 	for *left > 0 {
 		blobs, err := t.column(`SELECT digest FROM repository_blobs WHERE repository = $1 ORDER BY digest LIMIT $2`, id, *left/3+1)
 		if err != nil {
@@ -107,12 +108,17 @@ func (s *Store) emptyRepository(t *tx, id int64, left *int) (c Collected, err er
 			break
 		}
 		for _, digest := range blobs {
-			if err := s.removeHolding(t, id, digest); err != nil {
+			size, err := s.removeHolding(t, id, digest)
+			if err != nil {
 				return Collected{}, err
 			}
+			released += size
 			c.Holdings++
 		}
 		*left -= 3 * len(blobs)
+	}
+	if err := t.addReleased(s.now(), map[int64]int64{id: released}); err != nil {
+		return c, err
 	}
 	if *left <= 0 {
 		return c, nil // perhaps there is more

@@ -3,6 +3,8 @@ package meta
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -23,12 +25,13 @@ const (
 type Activity struct {
 	Pulls, Pushes, Denials int64
 	Sent, Stored           int64 // bytes that were sent to clients, and that were stored in a repository for the first time
+	Released               int64 // bytes of blobs that a repository holds no longer
 }
 
 // Add adds the numbers of another time.
 func (a *Activity) Add(more Activity) {
 	a.Pulls, a.Pushes, a.Denials = a.Pulls+more.Pulls, a.Pushes+more.Pushes, a.Denials+more.Denials
-	a.Sent, a.Stored = a.Sent+more.Sent, a.Stored+more.Stored
+	a.Sent, a.Stored, a.Released = a.Sent+more.Sent, a.Stored+more.Stored, a.Released+more.Released
 }
 
 // UsageKey is what an Activity is of. Region and Subject are "" for all that has no row of its own.
@@ -52,9 +55,9 @@ const MaxUsageRows = 500
 // addUsage adds to a row; with insertUsage the row need not exist.
 const (
 	addUsage = `UPDATE usage_counters SET pulls = pulls + $7, pushes = pushes + $8, denials = denials + $9, sent = sent + $10,
-		stored = stored + $11 WHERE account = $1 AND kind = $2 AND daily = $3 AND start = $4 AND region = $5 AND subject = $6`
-	insertUsage = `INSERT INTO usage_counters (account, kind, daily, start, region, subject, pulls, pushes, denials, sent, stored)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+		stored = stored + $11, released = released + $12 WHERE account = $1 AND kind = $2 AND daily = $3 AND start = $4 AND region = $5 AND subject = $6`
+	insertUsage = `INSERT INTO usage_counters (account, kind, daily, start, region, subject, pulls, pushes, denials, sent, stored,
+		released) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 	countUsage = `SELECT COUNT(*) FROM usage_counters WHERE account = $1 AND kind = $2 AND daily = $3 AND start = $4 AND subject <> ''`
 )
 
@@ -84,8 +87,37 @@ func (s *Store) AddActivity(ctx context.Context, all []UsageRow) error {
 	})
 }
 
+// addReleased adds to the rows of repositories, which may be deleted, what they hold no longer.
+func (t *tx) addReleased(at time.Time, bytes map[int64]int64) error {
+	for _, repository := range slices.Sorted(maps.Keys(bytes)) {
+		if bytes[repository] == 0 {
+			continue
+		}
+		var account, region, repo string
+		found, err := t.one(`SELECT account, region, name FROM repositories WHERE id = $1`, args{repository}, &account, &region, &repo)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		a, err := name.ParseAccount(account)
+		if err != nil {
+			return err
+		}
+		r := UsageRow{UsageKey{Account: a, Kind: ByRepository, Region: region, Subject: repo}, Activity{Released: bytes[repository]}}
+		for daily, start := range []time.Time{at.UTC().Truncate(time.Hour), at.UTC().Truncate(24 * time.Hour)} {
+			if err := t.addActivity(r, daily, micros(start)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (t *tx) addActivity(r UsageRow, daily int, start int64) error {
-	in := args{r.Account.String(), int(r.Kind), daily, start, r.Region, r.Subject, r.Pulls, r.Pushes, r.Denials, r.Sent, r.Stored}
+	in := args{r.Account.String(), int(r.Kind), daily, start, r.Region, r.Subject, r.Pulls, r.Pushes, r.Denials, r.Sent, r.Stored,
+		r.Released}
 	for range 2 {
 		n, err := t.exec(addUsage, in...)
 		if err != nil || n > 0 {
@@ -124,7 +156,7 @@ func (s *Store) UsageHistory(ctx context.Context, q UsageQuery, after UsageKey, 
 		daily = 1
 	}
 	var all []UsageRow
-	err := s.read.rows(ctx, `SELECT start, region, subject, pulls, pushes, denials, sent, stored FROM usage_counters
+	err := s.read.rows(ctx, `SELECT start, region, subject, pulls, pushes, denials, sent, stored, released FROM usage_counters
 		WHERE account = $1 AND kind = $2 AND daily = $3 AND start >= $4 AND start < $5 AND (start, region, subject) > ($6, $7, $8)
 			AND (region = $9 AND ($10 = '' OR subject = $10 OR substr(subject, 1, length($10) + 1) = $10 || ':') OR region = '' AND $10 = '')
 		ORDER BY start, region, subject LIMIT $11`,
@@ -132,7 +164,7 @@ func (s *Store) UsageHistory(ctx context.Context, q UsageQuery, after UsageKey, 
 			position(after.Subject), q.Registry.Region.String(), q.Subject, limit}, func(scan func(...any) error) error {
 			r := UsageRow{UsageKey: UsageKey{Account: q.Registry.Account, Kind: q.Kind}}
 			var start int64
-			err := scan(&start, &r.Region, &r.Subject, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored)
+			err := scan(&start, &r.Region, &r.Subject, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored, &r.Released)
 			r.Start = fromMicros(start)
 			all = append(all, r)
 			return err
@@ -166,7 +198,7 @@ func (s *Store) UsageOf(ctx context.Context, q UsageQuery, names []string) (all 
 	for i := range MaxUsageNames {
 		in = append(in, names[min(i, len(names)-1)])
 	}
-	err = s.read.rows(ctx, `SELECT start, subject, pulls, pushes, denials, sent, stored FROM usage_counters
+	err = s.read.rows(ctx, `SELECT start, subject, pulls, pushes, denials, sent, stored, released FROM usage_counters
 		WHERE account = $1 AND kind = $2 AND daily = $3 AND region = $4 AND start IN (
 			$5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
 			$26, $27, $28, $29, $30, $31, $32, $33, $34, $35)
@@ -176,7 +208,7 @@ func (s *Store) UsageOf(ctx context.Context, q UsageQuery, names []string) (all 
 		in, func(scan func(...any) error) error {
 			r := UsageRow{UsageKey: UsageKey{Account: q.Registry.Account, Kind: q.Kind, Region: q.Registry.Region.String()}}
 			var start int64
-			err := scan(&start, &r.Subject, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored)
+			err := scan(&start, &r.Subject, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored, &r.Released)
 			r.Start = fromMicros(start)
 			all = append(all, r)
 			return err
@@ -194,7 +226,7 @@ func (s *Store) UsageTotals(ctx context.Context, q UsageQuery, after time.Time, 
 	}
 	var all []UsageRow
 	err := s.read.rows(ctx, `SELECT start, CAST(SUM(pulls) AS BIGINT), CAST(SUM(pushes) AS BIGINT), CAST(SUM(denials) AS BIGINT),
-			CAST(SUM(sent) AS BIGINT), CAST(SUM(stored) AS BIGINT) FROM usage_counters
+			CAST(SUM(sent) AS BIGINT), CAST(SUM(stored) AS BIGINT), CAST(SUM(released) AS BIGINT) FROM usage_counters
 		WHERE account = $1 AND kind = $2 AND daily = $3 AND start >= $4 AND start < $5 AND start > $6
 			AND (region = $7 AND ($8 = '' OR subject = $8) OR region = '' AND $8 = '')
 		GROUP BY start ORDER BY start LIMIT $9`,
@@ -202,7 +234,7 @@ func (s *Store) UsageTotals(ctx context.Context, q UsageQuery, after time.Time, 
 			q.Subject, limit}, func(scan func(...any) error) error {
 			r := UsageRow{UsageKey: UsageKey{Account: q.Registry.Account, Kind: q.Kind}}
 			var start int64
-			err := scan(&start, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored)
+			err := scan(&start, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored, &r.Released)
 			r.Start = fromMicros(start)
 			all = append(all, r)
 			return err

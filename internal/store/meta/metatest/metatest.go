@@ -153,6 +153,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"StorageQuotas", testStorageQuotas},
 		{"UsageHistory", testUsageHistory},
 		{"UsageOfNames", testUsageOf},
+		{"ReleasedBytes", testReleasedBytes},
 		{"ImagePulls", testImagePulls},
 		{"CacheCounts", testCacheCounts},
 		{"RepositoryAndTagOrders", testOrders},

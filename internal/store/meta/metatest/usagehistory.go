@@ -118,3 +118,43 @@ func testUsageHistory(fx *Fixture) {
 	fx.Must(err)
 	fx.Equal(len(rows), 0, "rows of an earlier account with the number")
 }
+
+// Each byte that a repository held and does not hold any more counts once, for that repository, whatever has removed it.
+func testReleasedBytes(fx *Fixture) {
+	r, second, gone := fx.Repo("app"), fx.Repo("second"), fx.Repo("gone")
+	deleted := fx.layered(r, "v1", "layer of the first", "shared")
+	fx.layered(second, "v1", "shared")
+	fx.layered(gone, "v1", "shared", "of a deleted repository")
+	fx.Blob(second, "removed by a client")
+	fx.Must(fx.RemoveBlob(fx.Ctx, second, Digest("removed by a client")))
+	want := map[string]int64{"second": int64(len("removed by a client"))}
+	check := func(when string) {
+		fx.Helper()
+		for _, daily := range []bool{false, true} {
+			rows, err := fx.UsageHistory(fx.Ctx, meta.UsageQuery{Registry: Registry, Kind: meta.ByRepository, Daily: daily,
+				From: time.Unix(0, 0), To: always().AddDate(1, 0, 0)}, meta.UsageKey{}, 100)
+			fx.Must(err)
+			got := map[string]int64{}
+			for _, one := range rows {
+				got[one.Subject] += one.Released
+			}
+			fx.Equal(got, want, "released bytes %s, by day: %t", when, daily)
+		}
+	}
+	check("after a blob was removed")
+	_, err := fx.DeleteImage(fx.Ctx, r, deleted.Digest, meta.AnyTags, Principal)
+	fx.Must(err)
+	fx.Must(fx.DeleteRepository(fx.Ctx, gone, true))
+	fx.collectImages(never)
+	fx.collectHoldings(never, never)
+	fx.collectRepositories(never)
+	check("before a collection")
+	for range 2 { // the second one has nothing to remove
+		fx.collectAll()
+		want["app"] = int64(len("layer of the first" + "shared"))
+		want["gone"] = int64(len("shared" + "of a deleted repository"))
+		check("after a collection")
+	}
+	fx.layered(r, "v2", "shared")
+	check("after the blob was pushed again")
+}
