@@ -18,7 +18,7 @@ func init() {
 		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/images/{digest}", serve: (*request).imagePage},
 		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/images", serve: (*request).imagesPage},
 		row{method: "GET", path: "{account}/{region}/repositories/{repo}/-/history", serve: (*request).historyPage},
-		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/history", serve: (*request).restore},
+		row{method: "POST", path: "{account}/{region}/repositories/{repo}/-/history", serve: (*request).onHistory},
 	)
 }
 
@@ -29,6 +29,7 @@ const (
 	maxPairs   = 200 // labels, annotations, variables
 	maxTagsOf  = 50  // of one image on its page
 	maxTagsRow = 10  // of one image in a list
+	maxTagsBin = 3   // of one deleted image
 )
 
 // layerRow is a layer, or an instruction that made none.
@@ -359,6 +360,8 @@ func (x *request) imagesPage() error {
 type historyView struct {
 	Moves         []moveRow
 	Pager         pager
+	Put           right // to give a tag back; of no meaning if Removed is not set
+	Removed       bool
 	MovesDenied   *trouble
 	Deleted       []deletedRow
 	DeletedDenied *trouble
@@ -368,6 +371,7 @@ type historyView struct {
 type moveRow struct {
 	Tag, From, To, FromPath, ToPath, By string
 	At                                  time.Time
+	Back                                bool // the tag was removed and has not moved since, as far as the page shows
 }
 
 // deletedRow is an image that can be restored.
@@ -375,6 +379,9 @@ type deletedRow struct {
 	Digest string
 	Size   int64
 	At     time.Time
+	Tags   []string // that come back with it
+	More   int64    // of these that the row does not show
+	Taken  int64    // tags that another image has now
 }
 
 // historyPage shows the moves of tags and the bin.
@@ -386,31 +393,42 @@ func (x *request) historyPage() error {
 	if err != nil {
 		v.MovesDenied = x.troubleOf(err)
 	} else {
+		newer := map[string]bool{}
 		for _, m := range out.Moves {
 			r := moveRow{Tag: m.ImageTag, From: m.FromDigest, To: m.ToDigest, By: m.PrincipalArn, At: m.At.Time}
 			r.FromPath, r.ToPath = x.repositoryPath(repository, "images", m.FromDigest), x.repositoryPath(repository, "images", m.ToDigest)
+			r.Back = m.ToDigest == "" && !newer[m.ImageTag]
+			newer[m.ImageTag], v.Removed = true, v.Removed || r.Back
 			v.Moves = append(v.Moves, r)
 		}
 		v.Pager = x.pagerOf(many(int64(len(v.Moves)), "move", "moves")+", newest first", out.NextToken)
+	}
+	if v.Removed {
+		rights, err := x.may(repository, "ecr:PutImage")
+		if err != nil {
+			return err
+		}
+		v.Put = rights["ecr:PutImage"]
 	}
 	deleted, err := do[ecrintypes.ListDeletedImagesResponse](x, "ecrin", "ListDeletedImages", &ecrintypes.ListDeletedImagesRequest{
 		RegistryId: x.account.String(), RepositoryName: repository})
 	if err != nil {
 		v.DeletedDenied = x.troubleOf(err)
-	} else {
+	} else if len(deleted.Images) > 0 {
+		at := map[string]time.Time{}
 		for _, d := range deleted.Images {
-			v.Deleted = append(v.Deleted, deletedRow{Digest: d.ImageDigest, Size: sizeOf(d.ImageSizeInBytes), At: d.DeletedAt.Time})
+			at[d.ImageDigest] = d.DeletedAt.Time
+		}
+		lost, err := x.lost(repository, at)
+		if err != nil {
+			return err
+		}
+		for _, d := range deleted.Images {
+			r := deletedRow{Digest: d.ImageDigest, Size: sizeOf(d.ImageSizeInBytes), At: d.DeletedAt.Time,
+				Taken: int64(len(lost[d.ImageDigest].Taken))}
+			r.Tags, r.More = firsts(lost[d.ImageDigest].Tags, maxTagsBin)
+			v.Deleted = append(v.Deleted, r)
 		}
 	}
 	return x.showRepository(http.StatusOK, "history", "history", v)
-}
-
-// restore brings a deleted image back.
-func (x *request) restore() error {
-	repository := x.at["repo"]
-	if err := act(x, "ecrin", "RestoreImage", &ecrintypes.RestoreImageRequest{RegistryId: x.account.String(), RepositoryName: repository,
-		ImageDigest: x.form.Get("digest")}); err != nil {
-		return err
-	}
-	return x.done(x.repositoryPath(repository, "history"), "The image was restored.")
 }

@@ -469,8 +469,11 @@ func (x *request) deleteTags(picked []string) error {
 	if err != nil {
 		return err
 	}
-	text := many(int64(len(out.ImageIds)), "tag was", "tags were") + " deleted."
-	f := flash{Text: text, Link: x.repositoryPath(repository, "history"), LinkText: "Restore"}
+	f := flash{Text: "Nothing was deleted."}
+	if n := len(out.ImageIds); n > 0 {
+		f = flash{Text: many(int64(n), "tag was", "tags were") + " deleted.", Link: x.repositoryPath(repository, "history"),
+			LinkText: "Restore"}
+	}
 	if len(out.Failures) > 0 {
 		f.Bad = true
 		f.Text += " " + count(int64(len(out.Failures))) + " could not be: " + shown(out.Failures[0].FailureReason)

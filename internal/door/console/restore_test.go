@@ -1,0 +1,94 @@
+package console_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+)
+
+// wantTag fails the test unless a tag names a digest; "" for none.
+func wantTag(t *testing.T, repo ocitest.Repo, tag, digest string) {
+	t.Helper()
+	m := repo.Manifest(t, tag)
+	got := ""
+	if m.Status == http.StatusOK {
+		got = ocitest.SHA256(m.Body)
+	}
+	if got != digest {
+		t.Errorf("the tag %s names %q, want %q", tag, got, digest)
+	}
+}
+
+// An image that is restored gets back the tags that were deleted with it, except those that another image has by then. A tag whose image
+// has stayed is given back from its line in the history.
+func TestRestoreGivesTagsBack(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "team/app")
+	one, two := ocitest.NewImage(1, 100), ocitest.NewImage(2, 100)
+	first, second := ocitest.SHA256(one.Manifest), ocitest.SHA256(two.Manifest)
+	for _, tag := range []string{"1.0", "latest", "stable"} {
+		repo.Push(t, tag, one)
+	}
+	repo.Push(t, "2.0", two)
+	repo.Push(t, "next", two)
+	v := visit(t, s).in(root)
+	at := base + "/repositories/team/app"
+	history := at + "/-/history"
+	if g := v.post(at, "do", "delete-these", "pick", "1.0", "pick", "latest", "pick", "stable"); g.status != http.StatusSeeOther {
+		t.Fatalf("deleting: got %d\n%s", g.status, g.body)
+	}
+	has(t, v.page(at), "3 tags were deleted.", `href="`+history+`"`)
+	repo.Push(t, "latest", two)
+	has(t, v.page(history), "<bdi>1.0</bdi></span> <span", "another image has 1 tag now")
+	if g := v.post(history, "digest", first); g.status != http.StatusSeeOther {
+		t.Fatalf("restoring: got %d\n%s", g.status, g.body)
+	}
+	has(t, v.page(history), "The image was restored with the tags 1.0, stable. Another image has the tag latest now.")
+	wantTag(t, repo, "1.0", first)
+	wantTag(t, repo, "stable", first)
+	wantTag(t, repo, "latest", second)
+
+	v.post(at, "do", "delete-these", "pick", "next")
+	button := regexp.MustCompile(`name="digest" value="([^"]+)"><button[^>]* name="tag" value="next">Give back`)
+	form := button.FindStringSubmatch(v.page(history))
+	if form == nil || form[1] != second {
+		t.Fatalf("the history does not offer to give the tag back: %v", form)
+	}
+	for _, said := range []string{"The tag next was given back", "The tag next has moved since. Nothing was changed."} {
+		if g := v.post(history, "digest", second, "tag", "next"); g.status != http.StatusSeeOther {
+			t.Fatalf("giving back: got %d\n%s", g.status, g.body)
+		}
+		has(t, v.page(history), said)
+	}
+	wantTag(t, repo, "next", second)
+
+	v.post(at, "do", "delete-these", "pick", "1.0", "pick", "stable")
+	if g := v.post(history, "digest", first, "tag", "stable"); g.status != http.StatusSeeOther {
+		t.Fatalf("giving back a tag of a deleted image: got %d\n%s", g.status, g.body)
+	}
+	has(t, v.page(history), "The image was restored with the tag stable.")
+	wantTag(t, repo, "stable", first)
+	wantTag(t, repo, "1.0", "")
+
+	v.post(at, "do", "delete-these", "pick", "none")
+	page := v.page(at)
+	if has(t, page, "Nothing was deleted. 1 could not be"); strings.Contains(page, ">Restore<") {
+		t.Error("Restore is offered where nothing was deleted")
+	}
+	half := visit(t, s).in(userWith(t, s, root, "half", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+		"Action":["ecr:DescribeRepositories","ecrin:ListTagHistory","ecrin:ListDeletedImages"],"Resource":"*"}]}`))
+	if page := half.page(history); strings.Contains(page, ">Give back<span") {
+		t.Error("a tag is offered to who may not put it")
+	} else {
+		has(t, page, "You need ecr:PutImage")
+	}
+	if g := half.post(history, "digest", first, "tag", "1.0"); g.status != http.StatusForbidden {
+		t.Errorf("giving back by who may not: got %d", g.status)
+	}
+}
