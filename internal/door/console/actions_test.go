@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestPagesOfActions(t *testing.T) {
 	page := v.page(at)
 	has(t, v.page(linkOf(t, page, "pull")), "ecr:BatchGetImage", "ecr:GetAuthorizationToken", ">8 actions<")
 	has(t, v.page(linkOf(t, page, "ecr:Describe*")), "ecr:DescribeImages", "ecr:DescribeRegistry")
-	has(t, v.page(linkOf(t, page, "everything")), "ecr:PutImage", "ecr:StopReplicationBackfill")
+	has(t, v.page(linkOf(t, page, "every action of ECR")), "ecr:PutImage", "ecr:StopReplicationBackfill")
 	put := v.page(linkOf(t, page, "ecr:putimage"))
 	has(t, put, "<code>ecr:PutImage</code>", "Store the manifest of an image", "a part of <a href=\"/console/actions?of=push\">push",
 		"repository/NAME",
@@ -48,6 +49,37 @@ func TestPagesOfActions(t *testing.T) {
 	for _, none := range []string{"ecr:None", "iam:GetUser", "x"} {
 		if g := v.get("/console/actions/" + none); g.status != http.StatusNotFound {
 			t.Errorf("%s: got %d", none, g.status)
+		}
+	}
+}
+
+// The words of a statement say what it is about, no more and no less.
+func TestWordsOfStatements(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	both := append(policy.PullActions(), policy.PushActions()...)
+	newRole(t, s, root, "r")
+	v := visit(t, s).in(root)
+	read := func(statement string) string {
+		t.Helper()
+		g := v.post("/console/000000000000/access/roles/r/create-policy", "do", "check", "name", "p", "text",
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Resource":"*",`+statement+`}]}`)
+		page := regexp.MustCompile("<[^>]*>").ReplaceAllString(g.body, "")
+		_, said, _ := strings.Cut(page, "Allows")
+		said, _, _ = strings.Cut(said, " on ")
+		return strings.TrimSpace(said)
+	}
+	for statement, want := range map[string]string{
+		`"Action":"*"`:     "everything",
+		`"Action":"ecr:*"`: "every action of ECR",
+		`"Action":"iam:*"`: "every action of IAM",
+		`"Action":["` + strings.Join(both, `","`) + `"]`: "pull, push",
+		`"NotAction":"ecr:Get*"`:                         "everything but ecr:Get*",
+		`"NotAction":["ecr:Get*","ecr:*"]`:               "everything but ecr:Get*, every action of ECR",
+	} {
+		if got := read(statement); got != want {
+			t.Errorf("%s reads %q, want %q", statement, got, want)
 		}
 	}
 }

@@ -303,3 +303,21 @@ func TestCommandsOfPagesAreQuoted(t *testing.T) {
 		}
 	}
 }
+
+// What a person may not see is denied on the page, and not shown as if there were none of it.
+func TestDeniedIsNotEmpty(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	nobody := visit(t, s).in(userWith(t, s, root, "nobody",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}`))
+	for path, never := range map[string]string{
+		"/applications": "No applications yet", "/customers": "No applications yet", "/usage": "Nothing was denied in this time",
+		"/integrations": "0 ways into",
+	} {
+		page := nobody.get(base + path).body
+		if has(t, page, "You may not see or do this", "is not authorized to perform"); strings.Contains(page, never) {
+			t.Errorf("%s says %q to who may not see it", path, never)
+		}
+	}
+}

@@ -29,6 +29,7 @@ type statementRow struct {
 	When      []string
 	Not       bool // everyone but Who
 	NotOn     bool // everything but On
+	NotWhat   bool // every action but What
 }
 
 // accessRow says whether a principal may pull or push.
@@ -161,7 +162,7 @@ func statementsOf(d *policy.Document, text string) (all []statementRow) {
 		s := &d.Statements[i]
 		line, _ := placeOf(text, "Statement["+count(int64(i))+"]")
 		r := statementRow{Sid: s.Sid, Line: count(int64(line)), Allows: s.Effect == policy.Allow, Who: whoOf(s.Principal), Not: s.Principal.Not,
-			What: actionLinks(s)}
+			What: actionLinks(s), NotWhat: s.Action.Not}
 		for _, p := range s.Resource.Of {
 			r.On = append(r.On, p.Text)
 		}
@@ -181,7 +182,7 @@ func actionLinks(s *policy.Statement) (all []link) {
 		switch word {
 		case ofPull, ofPush:
 			l.To = Path + "/actions?of=" + word
-		case everything:
+		case everything, everythingOf["ecr"]:
 			l.To = Path + "/actions"
 		}
 		all = append(all, l)
@@ -192,11 +193,12 @@ func actionLinks(s *policy.Statement) (all []link) {
 // everything is the word for all actions.
 const everything = "everything"
 
+// everythingOf are the words for all actions of a service.
+var everythingOf = map[string]string{"ecr": "every action of ECR", "iam": "every action of IAM", "sts": "every action of STS",
+	"ecrin": "every action of ecrin"}
+
 // actionWords returns what a statement is about: pull and push as such, other actions by their names.
 func actionWords(s *policy.Statement) (all []string) {
-	if s.Action.Not {
-		all = append(all, "everything but")
-	}
 	left := map[string]bool{}
 	for _, p := range s.Action.Of {
 		left[strings.ToLower(p.Text)] = true
@@ -209,22 +211,25 @@ func actionWords(s *policy.Statement) (all []string) {
 		}
 		return true
 	}
+	var said []string // both words stand for actions that pull and push share
 	for _, known := range []struct {
 		word    string
 		actions []string
-	}{{ofPush, policy.PushActions()}, {ofPull, policy.PullActions()}} {
-		if !has(known.actions) {
-			continue
+	}{{ofPull, policy.PullActions()}, {ofPush, policy.PushActions()}} {
+		if !s.Action.Not && has(known.actions) {
+			all, said = append(all, known.word), append(said, known.actions...)
 		}
-		all = append(all, known.word)
-		for _, a := range known.actions {
-			delete(left, strings.ToLower(a))
-		}
+	}
+	for _, a := range said {
+		delete(left, strings.ToLower(a))
 	}
 	for _, p := range s.Action.Of {
 		if left[strings.ToLower(p.Text)] {
 			word := p.Text
-			if word == "*" || word == "ecr:*" {
+			service, rest, _ := strings.Cut(strings.ToLower(word), ":")
+			if of := everythingOf[service]; rest == "*" && of != "" {
+				word = of
+			} else if word == "*" || word == "*:*" {
 				word = everything
 			}
 			all = append(all, word)

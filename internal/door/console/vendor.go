@@ -102,7 +102,8 @@ func (x *request) showApplications(section string) error {
 	shownAs := &view{Title: title, Section: strings.ToLower(title)}
 	all, err := x.applications()
 	if err != nil {
-		v.Denied, shownAs.Main = x.troubleOf(err), v
+		v.Denied = x.troubleOf(err)
+		shownAs.Main = v
 		return x.render(x.status(err), "applications", shownAs)
 	}
 	if section != "" && len(all) == 1 {
