@@ -143,6 +143,20 @@ func TestUsageRows(t *testing.T) {
 			t.Errorf("US6: got %+v for %s, want 2 pulls of team/app alone", one, body)
 		}
 	}
+	var denials [2]int64
+	for i, by := range []string{"REGISTRY", "PRINCIPAL"} {
+		var out ecrintypes.GetUsageHistoryResponse
+		answer := s.callEcrin(s.key, "GetUsageHistory", object("groupBy", by)).Body
+		if err := json.Unmarshal([]byte(answer), &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range out.Usage {
+			denials[i] += u.Denials
+		}
+	}
+	if denials[0] != denials[1] || denials[0] < 100 {
+		t.Errorf("US6: %d denials of the registry, and %d of its principals", denials[0], denials[1])
+	}
 	names, token := map[string]bool{}, ""
 	for pages := 0; ; pages++ {
 		body := object("granularity", "DAILY", "maxResults", 20)

@@ -101,7 +101,7 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 	var rows []meta.UsageRow
 	var err error
 	if in.GroupBy == ecrintypes.UsageGroupREGISTRY {
-		rows, err = s.meta.UsageTotals(ctx, q, at.Start, limit+1)
+		rows, err = s.usageTotals(ctx, q, at.Start, limit+1)
 	} else {
 		rows, err = s.meta.UsageHistory(ctx, q, meta.UsageKey{Start: at.Start, Region: at.Region, Subject: at.Subject}, limit+1)
 	}
@@ -118,6 +118,35 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 		out.Usage = append(out.Usage, usagePeriod(q, in, row))
 	}
 	return out, nil
+}
+
+// usageTotals returns the sums of a registry, or of a repository. Those of a registry have all denials of its principals: many requests
+// that are denied are of no repository.
+func (s *Service) usageTotals(ctx context.Context, q meta.UsageQuery, after time.Time, limit int) ([]meta.UsageRow, error) {
+	rows, err := s.meta.UsageTotals(ctx, q, after, limit)
+	if err != nil || q.Subject != "" {
+		return rows, err
+	}
+	q.Kind = meta.ByPrincipal
+	people, err := s.meta.UsageTotals(ctx, q, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	denials := map[time.Time]int64{}
+	for _, p := range people {
+		denials[p.Start] = p.Denials
+	}
+	for i := range rows {
+		rows[i].Denials = denials[rows[i].Start]
+		delete(denials, rows[i].Start)
+	}
+	for _, p := range people {
+		if n := denials[p.Start]; n > 0 { // nothing was done in a repository then
+			rows = append(rows, meta.UsageRow{UsageKey: p.UsageKey, Activity: meta.Activity{Denials: n}})
+		}
+	}
+	slices.SortFunc(rows, func(a, b meta.UsageRow) int { return a.Start.Compare(b.Start) })
+	return rows[:min(len(rows), limit)], nil
 }
 
 // usagePeriod returns a row as the answer has it.
