@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -205,4 +206,28 @@ func TestSettingsAndDeletion(t *testing.T) {
 	if g := v.post(at+"delete", "name", "team/app"); g.status != http.StatusSeeOther || repositories(t, root) != 0 {
 		t.Errorf("the name: got %d\n%s", g.status, g.body)
 	}
+}
+
+// What is typed into the filter is never an error: capitals are found, and what no name can have shows all with a note.
+func TestFilterTakesAnyText(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	root.CreateRepository(t, "team/app").Push(t, "V1_Rel", ocitest.NewImage(1, 100))
+	v := visit(t, s).in(root)
+	has(t, v.page(base+"/repositories?q=APP"), ">app<", "1 repository")
+	for _, odd := range []string{"a b", "é", "%", "by:root", canary} {
+		page := v.page(base + "/repositories?q=" + url.QueryEscape(odd))
+		if has(t, page, "No name of a repository can have", ">app<", "1 of 1 repository"); strings.Contains(page, "<script>alert") {
+			t.Errorf("%q stands in the page as it is", odd)
+		}
+	}
+	has(t, v.page(base+"/repositories?q=none"), "Nothing matches", "The only one does not match.")
+	root.CreateRepository(t, "second")
+	has(t, v.page(base+"/repositories?q=none"), "None of the 2 matches.")
+	page := v.page(base + "/search?find=V1_R")
+	if has(t, page, "V1_Rel"); strings.Contains(page, "was not accepted") {
+		t.Error("the search has an error beside what it has found")
+	}
+	has(t, v.page(base+"/search?find=a+b"), "Nothing found")
 }

@@ -72,11 +72,12 @@ func (x *request) palettePage() error {
 }
 
 func (x *request) foundRepositories(text string) (all []paletteLink) {
-	in := &ecrintypes.SearchRepositoriesRequest{RegistryId: x.account.String(), NamePattern: patternOf(text),
-		MaxResults: some[int32](maxPalette)}
-	if in.Validate() != nil {
+	pattern, possible := x.namesLike(text)
+	if !possible {
 		return nil
 	}
+	in := &ecrintypes.SearchRepositoriesRequest{RegistryId: x.account.String(), NamePattern: pattern,
+		MaxResults: some[int32](maxPalette)}
 	out, err := do[ecrintypes.SearchRepositoriesResponse](x, "ecrin", "SearchRepositories", in)
 	if err != nil {
 		return nil

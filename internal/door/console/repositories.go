@@ -81,7 +81,9 @@ type repositoriesView struct {
 	Pager  pager
 	Denied *trouble
 	Create right
-	First  bool // nothing is filtered, and this is the first page
+	First  bool   // nothing is filtered, and this is the first page
+	Odd    bool   // no name can have the text of the filter: nothing is filtered
+	Others string // what does not match, if nothing does
 }
 
 var repositorySorts = []struct {
@@ -105,6 +107,13 @@ func patternOf(q string) string {
 	return "*" + q + "*"
 }
 
+// namesLike returns what names of repositories are searched for by a text, and whether a name can be like it.
+func (x *request) namesLike(q string) (pattern string, possible bool) {
+	pattern = patternOf(strings.ToLower(q)) // names have no capitals
+	in := &ecrintypes.SearchRepositoriesRequest{RegistryId: x.account.String(), NamePattern: pattern}
+	return pattern, in.Validate() == nil
+}
+
 // imageQuery reports whether a text of the search asks for images, not for repositories.
 func imageQuery(q string) bool {
 	for _, prefix := range []string{"tag:", "sha256:", "sha512:", "label:"} {
@@ -122,10 +131,14 @@ func (x *request) repositoriesPage() error {
 	if imageQuery(text) {
 		return x.redirect(x.base() + "/search?" + values("find", text))
 	}
-	v := repositoriesView{Query: text, First: text == "" && q.Get("after") == ""}
-	in := &ecrintypes.SearchRepositoriesRequest{RegistryId: x.account.String(), NamePattern: patternOf(text), NextToken: q.Get("after"),
+	pattern, possible := x.namesLike(text)
+	if !possible {
+		pattern = ""
+	}
+	v := repositoriesView{Query: text, First: text == "" && q.Get("after") == "", Odd: !possible}
+	in := &ecrintypes.SearchRepositoriesRequest{RegistryId: x.account.String(), NamePattern: pattern, NextToken: q.Get("after"),
 		SortBy: ecrintypes.RepositorySortKeyPUSHED, SortOrder: ecrintypes.SortOrderDESCENDING, MaxResults: some[int32](pageSize),
-		Totals: some(text == "")}
+		Totals: some(pattern == "")}
 	said := "last pushed first"
 	for _, s := range repositorySorts {
 		here := q.Get("sort") == s.key || q.Get("sort") == "" && s.key == "pushed"
@@ -165,8 +178,24 @@ func (x *request) repositoriesPage() error {
 			shown, more = count(int64(len(v.Rows)))+" of "+many(int64(t.Repositories), "repository", "repositories"), ""
 		}
 		v.Pager = x.pagerOf(shown+", "+said+more, out.NextToken)
+		if len(v.Rows) == 0 && pattern != "" {
+			v.Others = x.unlike()
+		}
 	}
 	return x.render(status, "repositories", &view{Title: "Repositories", Section: "repositories", Main: v})
+}
+
+// unlike says how many repositories there are of which none matches; "" if the person may not know.
+func (x *request) unlike() string {
+	out, err := do[ecrintypes.SearchRepositoriesResponse](x, "ecrin", "SearchRepositories", &ecrintypes.SearchRepositoriesRequest{
+		RegistryId: x.account.String(), Totals: some(true), MaxResults: some[int32](1)})
+	if err != nil || out.Totals == nil || out.Totals.Repositories == 0 {
+		return ""
+	}
+	if out.Totals.Repositories == 1 {
+		return "The only one does not match."
+	}
+	return "None of the " + count(int64(out.Totals.Repositories)) + " matches."
 }
 
 // repositoryPath returns the path of a page of a repository.
@@ -269,9 +298,10 @@ func (x *request) searchPage() error {
 	text := strings.TrimSpace(q.Get("find"))
 	v := searchView{Query: text}
 	if text != "" {
-		if !imageQuery(text) && q.Get("after") == "" {
+		pattern, possible := x.namesLike(text)
+		if possible && !imageQuery(text) && q.Get("after") == "" {
 			out, err := do[ecrintypes.SearchRepositoriesResponse](x, "ecrin", "SearchRepositories", &ecrintypes.SearchRepositoriesRequest{
-				RegistryId: x.account.String(), NamePattern: patternOf(text), MaxResults: some[int32](20)})
+				RegistryId: x.account.String(), NamePattern: pattern, MaxResults: some[int32](20)})
 			if err != nil {
 				v.Troubles = append(v.Troubles, x.troubleOf(err))
 			} else {
@@ -291,6 +321,9 @@ func (x *request) searchPage() error {
 			in.DigestPrefix = text
 		default:
 			in.TagPattern = patternOf(text)
+		}
+		if in.Validate() != nil && !imageQuery(text) && q.Get("after") == "" {
+			return x.render(http.StatusOK, "search", &view{Title: "Search", Section: "repositories", Main: v}) // no tag can be like the text
 		}
 		out, err := do[ecrintypes.SearchImagesResponse](x, "ecrin", "SearchImages", in)
 		if err != nil {
