@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -115,4 +116,24 @@ func Sorted(all ...string) (out []string) {
 		out = append(out, t.Tag+mark)
 	}
 	return out
+}
+
+// After returns the tag with which the page after a tag begins, in the order of Sorted, when the tag has been deleted meanwhile; "" for none.
+func After(tag string, all ...string) string {
+	list := func(without string) (tags []tagged) {
+		for _, text := range all {
+			if one, digest, _ := strings.Cut(text, "="); one != without {
+				tags = append(tags, tagged{Tag: one, Digest: digest})
+			}
+		}
+		return byVersion(tags)
+	}
+	before := list("")
+	at := slices.IndexFunc(before, func(t tagged) bool { return t.Tag == tag })
+	rest := list(tag)
+	last := tagOfKey(rest, before[at].key())
+	if i := slices.IndexFunc(rest, func(t tagged) bool { return compareTags(t, last) > 0 }); i >= 0 {
+		return rest[i].Tag
+	}
+	return ""
 }

@@ -59,6 +59,22 @@ func TestTagsByVersion(t *testing.T) {
 	}
 }
 
+// A page goes on after its last tag although that has been deleted meanwhile.
+func TestPageAfterADeletedTag(t *testing.T) {
+	t.Parallel()
+	tags := []string{"1.10.0=d", "1.4=c", "latest=c", "v1.4.2=c", "1.4.0=b", "feature-x=y", "main=z"}
+	for i, text := range tags {
+		tag, _, _ := strings.Cut(text, "=")
+		want := ""
+		if i+1 < len(tags) {
+			want, _, _ = strings.Cut(tags[i+1], "=")
+		}
+		if got := console.After(tag, tags...); got != want {
+			t.Errorf("after %s: got %q, want %q", tag, got, want)
+		}
+	}
+}
+
 func TestInstruction(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string][2]string{

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -230,4 +231,22 @@ func TestFilterTakesAnyText(t *testing.T) {
 		t.Error("the search has an error beside what it has found")
 	}
 	has(t, v.page(base+"/search?find=a+b"), "Nothing found")
+}
+
+// The images of an index are shown with their own size, not with that of their manifest.
+func TestImagesOfAnIndexHaveTheirSize(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo, im := root.CreateRepository(t, "team/app"), ocitest.NewImage(1, 123_000)
+	repo.Push(t, im.Digest, im)
+	const kind = "application/vnd.oci.image.index.v1+json"
+	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": kind, "manifests": []any{map[string]any{
+		"mediaType": ocitest.ImageType, "digest": im.Digest, "size": len(im.Manifest), "platform": map[string]string{"os": "linux",
+			"architecture": "arm64"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo.PutManifest(t, "1.0", kind, index).Want(t, 201)
+	has(t, visit(t, s).in(root).page(base+"/repositories/team/app?open=1.0"), "linux/arm64", "held by its index", "123 kB", "never")
 }

@@ -44,26 +44,52 @@ func byVersion(all []tagged) []tagged {
 			all[i].Moves = true
 		}
 	}
+	slices.SortStableFunc(all, compareTags)
+	return all
+}
+
+// compareTags orders as byVersion says.
+func compareTags(a, b tagged) int {
 	rank := func(t tagged) int {
 		if t.isVersion || t.Moves {
 			return 0
 		}
 		return 1
 	}
-	slices.SortStableFunc(all, func(a, b tagged) int {
-		if c := cmp.Compare(rank(a), rank(b)); c != 0 || rank(a) == 1 {
-			return cmp.Or(c, strings.Compare(a.Tag, b.Tag))
+	if c := cmp.Compare(rank(a), rank(b)); c != 0 || rank(a) == 1 {
+		return cmp.Or(c, strings.Compare(a.Tag, b.Tag))
+	}
+	if c := semver.Compare(b.version, a.version); c != 0 {
+		return c
+	}
+	if a.isVersion != b.isVersion {
+		if b.isVersion {
+			return -1
 		}
-		if c := semver.Compare(b.version, a.version); c != 0 {
-			return c
+		return 1
+	}
+	return strings.Compare(a.Tag, b.Tag)
+}
+
+// key returns the place of a tag in its list, for following: the digest says where a tag stands that is no version itself.
+func (t tagged) key() string {
+	if t.Moves {
+		return t.Tag + "@" + t.Digest
+	}
+	return t.Tag
+}
+
+// tagOfKey returns the tag of a key as it stands in the order of a list, which may have lost it since.
+func tagOfKey(all []tagged, key string) (last tagged) {
+	last.Tag, last.Digest, _ = strings.Cut(key, "@")
+	last.version, last.isVersion = versionOf(last.Tag)
+	for _, t := range all {
+		if t.Tag == last.Tag {
+			return t
 		}
-		if a.isVersion != b.isVersion {
-			if b.isVersion {
-				return -1
-			}
-			return 1
+		if !last.isVersion && !last.Moves && t.isVersion && t.Digest == last.Digest { // the newest of them comes first
+			last.version, last.Moves = t.version, true
 		}
-		return strings.Compare(a.Tag, b.Tag)
-	})
-	return all
+	}
+	return last
 }

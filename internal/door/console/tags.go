@@ -119,6 +119,7 @@ type tagRow struct {
 type childRow struct {
 	What, Digest, To string
 	Size             int64
+	Pushed, Pulled   time.Time // of an image of an index
 }
 
 // tagsView is the list of tags.
@@ -170,17 +171,20 @@ func (x *request) showTags(status int) error {
 
 // sortedTags returns a page of tags that are sorted by version. cut says that the repository has more.
 func (x *request) sortedTags(all []tagged, query, after string, cut bool) ([]tagged, pager) {
+	last := tagOfKey(all, after)
 	if query != "" {
 		all = slices.DeleteFunc(all, func(t tagged) bool { return !strings.Contains(t.Tag, query) })
 	}
 	start := 0
 	if after != "" {
-		start = slices.IndexFunc(all, func(t tagged) bool { return t.Tag == after }) + 1
+		if start = slices.IndexFunc(all, func(t tagged) bool { return compareTags(t, last) > 0 }); start < 0 {
+			start = len(all)
+		}
 	}
 	page := all[start:min(start+pageSize, len(all))]
 	next := ""
 	if start+len(page) < len(all) {
-		next = page[len(page)-1].Tag
+		next = page[len(page)-1].key()
 	}
 	of := " of "
 	if cut {
@@ -342,7 +346,26 @@ func (x *request) openRow(repository string, r *tagRow) error {
 		r.Children = append(r.Children, childRow{What: d.what(), Digest: d.Digest, Size: d.Size,
 			To: x.repositoryPath(repository, "images", d.Digest)})
 	}
+	if err := x.childDetails(repository, r.Children); err != nil {
+		return err
+	}
 	r.Beside, err = x.referrers(repository, r.Digest)
+	return err
+}
+
+// childDetails adds to the images of an index what is known of them: the descriptor has the size of the manifest alone.
+func (x *request) childDetails(repository string, children []childRow) error {
+	var ids []tagged
+	for _, c := range children {
+		ids = append(ids, tagged{Digest: c.Digest})
+	}
+	all, err := x.details(repository, ids)
+	for i, c := range children {
+		d, found := all[c.Digest]
+		if children[i].Size = sizeOf(d.ImageSizeInBytes); found {
+			children[i].Pushed, children[i].Pulled = timeOf(d.ImagePushedAt), timeOf(d.LastRecordedPullTime)
+		}
+	}
 	return err
 }
 
