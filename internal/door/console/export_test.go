@@ -118,7 +118,8 @@ func Sorted(all ...string) (out []string) {
 	return out
 }
 
-// After returns the tag with which the page after a tag begins, in the order of Sorted, when the tag has been deleted meanwhile; "" for none.
+// After returns the tag with which the page after a tag begins, in the order of Sorted, when the tag has been deleted meanwhile; "" for
+// none.
 func After(tag string, all ...string) string {
 	list := func(without string) (tags []tagged) {
 		for _, text := range all {

@@ -321,3 +321,33 @@ func TestDeniedIsNotEmpty(t *testing.T) {
 		}
 	}
 }
+
+// Each denial of a page leads to the explanation of the operation that was denied, however often the page was asked for.
+func TestDenialsOfAPageAreExplained(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	root.CreateRepository(t, "team/app").Push(t, "1.0", ocitest.NewImage(1, 100))
+	v := visit(t, s).in(userWith(t, s, root, "half", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Resource":"*",
+		"Action":["ecr:DescribeRepositories","ecrin:ExplainRequest","ecrin:SearchRepositories"]}]}`))
+	at := base + "/repositories/team/app/-/"
+	links := regexp.MustCompile(`is not authorized to perform: (?:<[^>]*>)*([A-Za-z]+:[A-Za-z]+)[^ ]* (?s:.*?)href="(/console/denied/[^"]+)"`)
+	for path, least := range map[string]int{"permissions": 2, "images": 1} {
+		for range 15 {
+			found := links.FindAllStringSubmatch(v.get(at+path).body, -1)
+			if len(found) < least {
+				t.Fatalf("%s: got %d denials", path, len(found))
+			}
+			for _, f := range found {
+				if g := v.get(f[2]); g.status != http.StatusOK || !strings.Contains(g.body, "may not do") || !strings.Contains(g.body, f[1]) {
+					t.Fatalf("%s, %s: got %d\n%s", path, f[1], g.status, g.body)
+				}
+			}
+		}
+	}
+	blind := visit(t, s).in(userWith(t, s, root, "blind",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Resource":"*","Action":"*"}]}`))
+	if g := blind.get("/console/denied/01234567-89ab-4cde-8f01-23456789abcd"); strings.Contains(g.body, `href="/console/denied/`) {
+		t.Error("a denied explanation leads to another denied one")
+	}
+}

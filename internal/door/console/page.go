@@ -196,6 +196,10 @@ func (x *request) troubleOf(err error) *trouble {
 	}
 	f := web.FaultOf(err)
 	t := &trouble{Text: publicText(err), Code: f.Code.String(), Request: x.ev.RequestID, Nothing: x.r.Method == http.MethodPost}
+	of, ok := errors.AsType[*operationError](err)
+	if ok {
+		t.Request = of.request
+	}
 	switch {
 	case errors.Is(err, errNoPage):
 		t.What = "There is no such page"
@@ -207,7 +211,9 @@ func (x *request) troubleOf(err error) *trouble {
 		t.What = "There were too many requests"
 	case errors.Is(err, fault.AccessDenied):
 		t.What, t.Denied = "You may not see or do this", true
-		t.Explain = Path + "/denied/" + x.ev.RequestID
+		if !ok || of.operation != "ExplainRequest" { // whose denial leads to the same page
+			t.Explain = Path + "/denied/" + t.Request
+		}
 	case f.Code.Class() == fault.ClassNotFound:
 		t.What = "This does not exist"
 	case f.Code == fault.Internal || f.Code.Class() == fault.ClassUnavailable:

@@ -185,6 +185,7 @@ func sameHost(a, b string) bool {
 // inRegistry returns the request of a page of another registry, for operations there.
 func (x *request) inRegistry(reg name.Registry) *request {
 	y := *x
+	y.called = true // the id of the page is for one operation
 	y.account, y.region = reg.Account, reg.Region
 	y.req.Region = reg.Region
 	return &y

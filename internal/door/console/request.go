@@ -42,6 +42,7 @@ type request struct {
 	form    url.Values // of a POST
 	flash   *flash     // for the page
 	leave   func()     // gives back the place of a large answer
+	called  bool       // an operation was called
 }
 
 // The errors of pages that are not those of operations.
@@ -228,11 +229,28 @@ func replace(x *request, seen, service, operation string, in awswire.Input) erro
 	return err
 }
 
-// call does an operation with a line of its own in the audit trail.
+// operationError is the error of an operation, with the id of the request by which its line in the audit trail is found.
+type operationError struct {
+	error
+	operation, request string
+}
+
+func (e *operationError) Unwrap() error { return e.error }
+
+// call does an operation with a line of its own in the audit trail. The first one of a page has the id of the page, and each other one its
+// own, so that a denial is explained by its id.
 func (x *request) call(ctx context.Context, service, operation string, in awswire.Input) (any, error) {
 	x.ev.Operation = operation
 	ev := guard.Event{RequestID: x.ev.RequestID, From: x.ev.From}
-	return x.Operations.Do(ctx, awsapi.Call{Service: service, Operation: operation, Request: x.req, Input: in, Event: &ev, Hold: x.hold})
+	if x.called {
+		ev.RequestID = web.NewRequestID()
+	}
+	x.called = true
+	out, err := x.Operations.Do(ctx, awsapi.Call{Service: service, Operation: operation, Request: x.req, Input: in, Event: &ev, Hold: x.hold})
+	if err != nil {
+		return nil, &operationError{err, operation, ev.RequestID}
+	}
+	return out, nil
 }
 
 // hold waits for a place for an answer with stored content.

@@ -551,7 +551,7 @@ func TestDigitsOfRequestIDs(t *testing.T) {
 	t.Parallel()
 	var seen [36]map[byte]bool
 	for range 1000 {
-		id := newRequestID()
+		id := NewRequestID()
 		for i := range seen {
 			if seen[i] == nil {
 				seen[i] = map[byte]bool{}

@@ -93,7 +93,7 @@ func NewServer(h Handler, o Options) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.now()
 	ev := new(Event)
-	ev.RequestID = newRequestID()
+	ev.RequestID = NewRequestID()
 	ev.conn = connectionOf(r)
 	ev.From.SourceIP, ev.From.Secure = origin(r, s.proxies)
 	ev.From.UserAgent, ev.From.Referer = r.UserAgent(), r.Referer()
@@ -190,8 +190,8 @@ func remote(r *http.Request, ev *Event) string {
 	return ev.From.SourceIP.String()
 }
 
-// newRequestID returns a version 4 UUID. Request ids are not secret, so a generator that is not cryptographic suffices.
-func newRequestID() string {
+// NewRequestID returns a version 4 UUID. Request ids are not secret, so a generator that is not cryptographic suffices.
+func NewRequestID() string {
 	var b [16]byte
 	hi, lo := rand.Uint64(), rand.Uint64()
 	for i := range 8 {
