@@ -36,6 +36,7 @@ type statementRow struct {
 type accessRow struct {
 	Principal, Account, Reason, Action string
 	Allowed, Delegated                 bool
+	ByImage                            bool // entitlements decide for each image, and the page asks for none
 	Simulate                           string
 }
 
@@ -55,6 +56,7 @@ type permissionsView struct {
 	Statements []statementRow
 	Access     []accessRow
 	AccessOf   string // PULL or PUSH
+	AccessTag  string // of which image; "" for the repository
 	AccessMore string
 	AccessNone *trouble
 	Grant      grantForm
@@ -104,15 +106,20 @@ func (x *request) showPermissions(status int, v permissionsView, text *string) e
 	if x.r.URL.Query().Get("who") == "push" {
 		v.AccessOf = "PUSH"
 	}
+	v.AccessTag = strings.TrimSpace(x.r.URL.Query().Get("tag"))
 	out, err := do[ecrintypes.ListRepositoryAccessResponse](x, "ecrin", "ListRepositoryAccess", &ecrintypes.ListRepositoryAccessRequest{
-		RegistryId: x.account.String(), RepositoryName: repository, Permission: ecrintypes.Permission(v.AccessOf),
+		RegistryId: x.account.String(), RepositoryName: repository, Permission: ecrintypes.Permission(v.AccessOf), ImageTag: v.AccessTag,
 		NextToken: x.r.URL.Query().Get("after"), MaxResults: some[int32](pageSize)})
 	if err != nil {
 		v.AccessNone = x.troubleOf(err)
 	} else {
 		for _, a := range out.Access {
-			v.Access = append(v.Access, accessRow{Principal: accessName(a), Account: a.AccountId, Reason: a.Reason, Action: a.Action,
-				Allowed: a.Allowed, Delegated: a.Delegated, Simulate: x.simulateLink(a, repository)})
+			r := accessRow{Principal: accessName(a), Account: a.AccountId, Reason: a.Reason, Action: a.Action, Allowed: a.Allowed,
+				Delegated: a.Delegated, Simulate: x.simulateLink(a, repository, v.AccessTag)}
+			if a.Kind == ecrintypes.AccessKindCUSTOMER && !a.Allowed && v.AccessTag == "" && v.AccessOf == "PULL" {
+				r.ByImage, r.Reason = true, "" // that the repository as a whole is not allowed says nothing of its images
+			}
+			v.Access = append(v.Access, r)
 		}
 		if out.NextToken != "" {
 			v.AccessMore = x.query("after", out.NextToken)
@@ -133,7 +140,7 @@ func accessName(a ecrintypes.RepositoryAccess) string {
 }
 
 // simulateLink leads to the layers of the decision about a principal; "" for one that has no name.
-func (x *request) simulateLink(a ecrintypes.RepositoryAccess, repository string) string {
+func (x *request) simulateLink(a ecrintypes.RepositoryAccess, repository, tag string) string {
 	if !strings.HasPrefix(a.Principal, "arn:") {
 		return ""
 	}
@@ -141,7 +148,8 @@ func (x *request) simulateLink(a ecrintypes.RepositoryAccess, repository string)
 	if action == "" {
 		action = "ecr:BatchGetImage"
 	}
-	return x.iam() + "/simulate?" + values("principal", a.Principal, "action", action, "repository", repository, "region", x.region.String())
+	return x.iam() + "/simulate?" + values("principal", a.Principal, "action", action, "repository", repository, "region", x.region.String(),
+		"tag", tag)
 }
 
 // policyText returns the policy of a repository in force.

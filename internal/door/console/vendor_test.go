@@ -121,6 +121,15 @@ func TestEntitleAndToken(t *testing.T) {
 			t.Errorf("%s: got %d, want %d", image, got, want)
 		}
 	}
+	who := base + "/repositories/shop/api/-/permissions"
+	has(t, v.page(who), "by image", "Its entitlements decide for each image")
+	for tag, can := range map[string]string{"2.0.0": "</svg>can</span>", "1.0.0": "</svg>cannot</span>"} { // of the only customer
+		row := v.page(who + "?tag=" + tag)
+		row = row[strings.Index(row, "customer/mysample"):]
+		if has(t, row[:strings.Index(row, "</tr>")], can); strings.Contains(row[:strings.Index(row, "</tr>")], "by image") {
+			t.Errorf("%s is decided, and the page says otherwise", tag)
+		}
+	}
 	has(t, v.page(customer+"?on=shop/api:2.1.0"), "The pull works", "allows the pull")
 	has(t, v.page(customer+"?on=shop/api:1.0.0"), "The pull is refused")
 	has(t, v.page(customer+"?on=shop/none:1"), "there is no repository shop/none")
