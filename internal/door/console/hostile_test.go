@@ -345,6 +345,9 @@ func TestDenialsOfAPageAreExplained(t *testing.T) {
 			}
 		}
 	}
+	page := v.page(at + "settings")
+	has(t, page, "You need ecr:", "What to ask for")
+	has(t, v.page(linkOf(t, page, "What to ask for")), "&#34;Action&#34;")
 	blind := visit(t, s).in(userWith(t, s, root, "blind",
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Resource":"*","Action":"*"}]}`))
 	if g := blind.get("/console/denied/01234567-89ab-4cde-8f01-23456789abcd"); strings.Contains(g.body, `href="/console/denied/`) {

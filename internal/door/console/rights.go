@@ -13,6 +13,7 @@ type right struct {
 	OK     bool
 	ID     string // of the element with the reason
 	Reason string
+	Ask    string // the page that says what to ask for; "" for none
 }
 
 // may reports for actions on a repository of the page whether the person may do them; "" stands for the registry. They are decided in one
@@ -57,7 +58,8 @@ func rightsOf(actions []string, allowed []bool) map[string]right {
 	all := map[string]right{}
 	for i, action := range actions {
 		id := "why-" + strings.ToLower(strings.ReplaceAll(action, ":", "-"))
-		all[action] = right{OK: allowed[i], ID: id, Reason: "You need " + action + ", which no policy allows you here."}
+		all[action] = right{OK: allowed[i], ID: id, Reason: "You need " + action + ", which no policy allows you here.",
+			Ask: actionPath(action)}
 	}
 	return all
 }
