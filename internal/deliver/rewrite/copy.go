@@ -76,16 +76,20 @@ func (s source) Blob(ctx context.Context, d name.Digest, size, offset int64) (io
 	return s.Registry.Blob(ctx, s.repo, d, upstream.BlobOptions{Size: size, Offset: offset, CallerVerifies: true})
 }
 
-// source returns where an image comes from: the proxy for private ones, else its registry.
-func (t *Transfer) source(r rule.Reference) (source, error) {
+// source returns where an image comes from: the proxy for private ones, else its registry. to is the host of the registry of the customer,
+// whose own images are read with its credentials.
+func (t *Transfer) source(r rule.Reference, to string) (source, error) {
 	host, ref := at(r)
 	e, repo := upstream.Endpoint{Host: host}, r.Repository()
 	named := t.Proxy.Serves(r)
-	if t.Proxy.Host != "" && (named || t.Private(r)) {
+	licensed := t.Proxy.Host != "" && (named || t.Private(r))
+	switch has := named || t.Proxy.Has(r); {
+	case host == to && !(licensed && has):
+		return source{t.To, repo, ref}, nil
+	case licensed && !has:
+		return source{}, fmt.Errorf("it has no name at the proxy: the vendor knows the name of the registry %s", r.Host)
+	case licensed:
 		if !named {
-			if !t.Proxy.Has(r) {
-				return source{}, fmt.Errorf("it has no name at the proxy: the vendor knows the name of the registry %s", r.Host)
-			}
 			e.Host, repo, _ = strings.Cut(t.Proxy.For(r), "/")
 		}
 		e.Username, e.Password = t.License.Username, secret.New(t.License.Password)
@@ -175,11 +179,11 @@ type copying struct {
 
 // plan finds what a copy consists of.
 func (t *Transfer) plan(ctx context.Context, c rule.Copy) (*copying, error) {
-	from, err := t.source(c.From)
+	to, err := rule.ParseReference(c.To)
 	if err != nil {
 		return nil, err
 	}
-	to, err := rule.ParseReference(c.To)
+	from, err := t.source(c.From, to.Host)
 	if err != nil {
 		return nil, err
 	}

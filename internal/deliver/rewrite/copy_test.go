@@ -256,3 +256,19 @@ func TestTransferNamesWhatFails(t *testing.T) {
 		t.Errorf("the tags are %s, want 1 and 2", tags)
 	}
 }
+
+// Images that the registry of the customer has elsewhere are copied within it, with its credentials, and are not asked for without them.
+func TestTransferWithinTheRegistryOfTheCustomer(t *testing.T) {
+	t.Parallel()
+	own := newSite(t, nil)
+	own.private(t, "shop/api", "1")
+	l := rule.Local{Host: own.host, Namespace: "far"}
+	all := copies(t, l, own.host+"/shop/api:1", own.host+"/far/there:1")
+	tr := &rewrite.Transfer{Sources: own.client(t), To: own.target(t), Proxy: rule.Proxy{Host: "proxy.example.com", Slug: "shop"},
+		Private: func(rule.Reference) bool { return true }}
+	done, err := tr.Run(t.Context(), all)
+	if err != nil || len(done) != 1 || done[0].To != own.host+"/far/shop/api:1" {
+		t.Fatalf("got %+v, %v", done, err)
+	}
+	own.server.Root(t).Docker(t).Repo("far/shop/api").Manifest(t, "1").Want(t, http.StatusOK)
+}

@@ -91,6 +91,7 @@ const (
 	whyBefore = "it was decided before"
 	whyAll    = "all images count as private"
 	whyNamed  = "it has the name of the proxy"
+	whyHere   = "it is in the registry of the customer already"
 	whyLocal  = "all images are pulled from the registry of the customer"
 )
 
@@ -134,8 +135,9 @@ func (d *decisions) of(ctx context.Context, r rule.Reference) rule.Decision {
 // make decides on an image.
 func (d *decisions) make(ctx context.Context, r rule.Reference) (rule.Decision, error) {
 	switch {
-	case d.proxy.Host != "" && (r.Host == d.proxy.Host || d.proxy.Vendor != "" && r.Host == d.proxy.Vendor),
-		d.in.Local != nil && r.Host == d.in.Local.Host:
+	case d.in.Local != nil && d.in.Local.Has(r):
+		return rule.Decision{Private: true, Why: whyHere}, nil
+	case d.proxy.Host != "" && d.proxy.Serves(r):
 		return rule.Decision{Private: true, Why: whyNamed}, nil
 	case d.in.AllPrivate:
 		return rule.Decision{Private: true, Why: whyAll}, nil

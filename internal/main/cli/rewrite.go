@@ -26,8 +26,8 @@ const rewriteHelp = `Make manifests of Kubernetes pull their images with a licen
 
 DIR is a folder of manifests, or - for manifests on standard input, such as those that helm template prints. With --license, images that
 cannot be pulled without credentials are pulled by the proxy of the vendor, with the licence in a pull secret. With --registry, all images
-are pulled from that registry, to which they are copied first: whole indexes with their digests, signatures and other referrers. What is
-there already is not sent again, and immutable tags that are right pass. Private images are copied from the proxy if there is a licence. The
+are pulled from that registry, to which they are copied first: whole indexes with their digests, signatures and other referrers. Those
+below HOST/NAMESPACE stay. What is there already is not sent again, and immutable tags that are right pass. Private images are copied from the proxy if there is a licence. The
 registry may be one of ECR that is used with a role (--registry-role): nodes need credentials of their own then, since no secret is written.
 
 The result is written to the folder --output:

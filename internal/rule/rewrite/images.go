@@ -86,13 +86,20 @@ func (l Local) For(r Reference) string {
 	return l.Host + "/" + p
 }
 
+// Has reports whether an image is written with a name in the registry, below its namespace, so that it stays as it is.
+func (l Local) Has(r Reference) bool {
+	namespace := strings.Trim(l.Namespace, "/")
+	return r.Registry() == l.Host && (namespace == "" || strings.HasPrefix(r.Repository(), namespace+"/"))
+}
+
 // Copy is an image that has to be in the registry of the customer.
 type Copy struct {
 	From Reference
 	To   string // name in the registry, with the digest of From or else with its tag
 }
 
-// Renames returns the entries for all images, and what has to be copied. An image that is in the registry already stays as it is.
+// Renames returns the entries for all images, and what has to be copied. An image that Has reports stays as it is. One of the
+// same registry outside of the namespace is copied like others.
 //
 // Errors: fault.InvalidParameter if two images of different repositories would get one name, with both names.
 func (l Local) Renames(images []Image) ([]Rename, []Copy, error) {
@@ -100,7 +107,7 @@ func (l Local) Renames(images []Image) ([]Rename, []Copy, error) {
 	var copies []Copy
 	taken := map[string]Reference{}
 	for _, image := range images {
-		if image.Host == l.Host {
+		if l.Has(image.Reference) {
 			continue
 		}
 		to := l.For(image.Reference)

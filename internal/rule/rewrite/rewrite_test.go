@@ -410,6 +410,35 @@ func TestP11LocalRegistry(t *testing.T) {
 	}
 }
 
+// Images that are on the host of the customer's registry are copied below its namespace too. Those that are there stay: a second rewrite
+// changes nothing.
+func TestImagesOfTheHostOfTheLocalRegistry(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		local       rewrite.Local
+		image, want string // want "" for one that stays
+	}{
+		{rewrite.Local{Host: "r.local:5000", Namespace: "far"}, "r.local:5000/shop/api:1", "r.local:5000/far/shop/api:1"},
+		{rewrite.Local{Host: "r.local:5000", Namespace: "far"}, "r.local:5000/farther/api:1", "r.local:5000/far/farther/api:1"},
+		{rewrite.Local{Host: "r.local:5000", Namespace: "far"}, "r.local:5000/far:1", "r.local:5000/far/far:1"},
+		{rewrite.Local{Host: "r.local:5000", Namespace: "far", Flat: true}, "r.local:5000/shop/api:1", "r.local:5000/far/api:1"},
+		{rewrite.Local{Host: "r.local:5000", Namespace: "far"}, "r.local:5001/far/api:1", "r.local:5000/far/far/api:1"},
+		{rewrite.Local{Host: "r.local:5000", Namespace: "far"}, "r.local:5000/far/shop/api:1", ""},
+		{rewrite.Local{Host: "r.local:5000"}, "r.local:5000/shop/api:1", ""},
+		{rewrite.Local{Host: "docker.io", Namespace: "me"}, "me/api:1", ""},
+		{rewrite.Local{Host: "docker.io", Namespace: "me"}, "nginx:1", "docker.io/me/library/nginx:1"},
+	} {
+		r, err := rewrite.ParseReference(tt.image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		renames, copies, err := tt.local.Renames([]rewrite.Image{{Reference: r}})
+		if err != nil || (tt.want == "") != (len(renames)+len(copies) == 0) || len(copies) == 1 && copies[0].To != tt.want {
+			t.Errorf("%s to %+v: got %v, %v, %v, want %q", tt.image, tt.local, renames, copies, err, tt.want)
+		}
+	}
+}
+
 func TestLocalNamesThatCollideAreRefused(t *testing.T) {
 	t.Parallel()
 	found := rewrite.Find([]rewrite.File{{Path: "a.yaml", Data: []byte(`{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers:

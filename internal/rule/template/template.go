@@ -181,7 +181,7 @@ func (v Values) imageName(image string, noProxy ...bool) (string, error) {
 func (v Values) nameOf(r rewrite.Reference, proxied bool) string {
 	to := r.Name()
 	switch {
-	case v.Local != nil && r.Host != v.Local.Host:
+	case v.Local != nil && !v.Local.Has(r):
 		to = v.Local.For(r)
 		if r.Digest != "" {
 			r.Tag = "" // the copy has the digest

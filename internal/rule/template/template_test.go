@@ -50,6 +50,8 @@ func TestP13LocalImageName(t *testing.T) {
 		{"a private image is proxied", values(), `LocalImageName "` + private + `"`, "proxy.example.com/proxy/shop/" + private},
 		{"a local registry, last parts", local, `LocalImageName "` + private + `"`, "registry.local/apps/nginx:2"},
 		{"a local registry, paths", paths, `LocalImageName "` + private + `"`, "registry.local/demo-apps/nginx:2"},
+		{"another place of the local registry", local, `LocalImageName "registry.local/shop/api:1"`, "registry.local/apps/api:1"},
+		{"already the local name", local, `LocalImageName "registry.local/apps/api:1"`, "registry.local/apps/api:1"},
 		{"a digest in a local registry", paths, `LocalImageName "quay.io/a/b:1@` + digest + `"`, "registry.local/a/b@" + digest},
 		{"public images by the proxy", public, `LocalImageName "nginx:1"`, "proxy.example.com/proxy/shop/nginx:1"},
 		{"the vendor's images at another host", values(), `LocalImageName "registry.example.com/shop/api:1"`, "images.vendor.example/shop/api:1"},
