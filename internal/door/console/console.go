@@ -72,7 +72,7 @@ type API struct {
 	ownChanges *web.Rates  // of tokens by customers
 }
 
-// Options holds the parameters of New. All but Rates and SSO are required.
+// Options holds the parameters of New. All but Rates, SSO and Grace are required.
 type Options struct {
 	Operations Operations
 	Identity   Identity
@@ -82,7 +82,8 @@ type Options struct {
 	Rates      *web.Rates // of customers, with their requests at other doors; nil for no limit
 	Hosts      *endpoint.Map
 	SSO        SingleSignOn
-	Version    string // of the program, as the foot of a page shows it
+	Version    string        // of the program, as the foot of a page shows it
+	Grace      time.Duration // how long deleted images and repositories can be restored, as pages say
 	Now        func() time.Time
 }
 

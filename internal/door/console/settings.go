@@ -107,7 +107,11 @@ type deleteView struct {
 	Images int64
 	Size   int64
 	Known  bool
+	Losses *losses
+	Typed  string // the name
+	Ticked bool   // that customers may lose images
 	Wrong  string
+	Unsaid string // why it must be ticked
 	Failed *trouble
 }
 
@@ -121,19 +125,36 @@ func (x *request) showDelete(status int, v deleteView) error {
 	if err == nil && len(out.Repositories) == 1 && out.Repositories[0].RepositoryName == repository {
 		v.Images, v.Size, v.Known = int64(out.Repositories[0].Images), out.Repositories[0].SizeInBytes, true
 	}
+	if v.Losses == nil {
+		if v.Losses, err = x.losses(repository, nil); err != nil {
+			return err
+		}
+	}
 	return x.showRepository(status, "", "delete", v)
 }
 
-// deleteRepository deletes a repository with all images, once its name was typed.
+// deleteRepository deletes a repository with all images, once its name was typed. The operation does not look at entitlements, so that the
+// form says that it is deleted although customers lose images, if they do or if that cannot be seen.
 func (x *request) deleteRepository() error {
 	repository := x.at["repo"]
-	if x.form.Get("name") != repository {
-		return x.showDelete(http.StatusBadRequest, deleteView{Wrong: "That is not the name of the repository."})
+	v := deleteView{Typed: x.form.Get("name"), Ticked: x.form.Get("entitled") != ""}
+	if v.Typed != repository {
+		v.Wrong = "That is not the name of the repository."
+		return x.showDelete(http.StatusBadRequest, v)
+	}
+	var err error
+	if v.Losses, err = x.losses(repository, nil); err != nil {
+		return err
+	}
+	if v.Losses.Entitled() && !v.Ticked {
+		v.Unsaid = "Nothing was deleted: say that it is to be deleted although customers lose images."
+		return x.showDelete(http.StatusBadRequest, v)
 	}
 	yes := true
 	if err := act(x, "ecr", "DeleteRepository", &ecrtypes.DeleteRepositoryRequest{RegistryId: x.account.String(), RepositoryName: repository,
 		Force: &yes}); err != nil {
-		return x.showDelete(x.status(err), deleteView{Failed: x.troubleOf(err)})
+		v.Failed = x.troubleOf(err)
+		return x.showDelete(x.status(err), v)
 	}
-	return x.done(x.base()+"/repositories", "The repository was deleted. An operator can restore it with ecrin repository restore.")
+	return x.done(x.base()+"/repositories", "The repository was deleted. The root user can restore it with ecrin repository restore.")
 }

@@ -417,6 +417,7 @@ type pickedView struct {
 	Tags    []tagged
 	Gone    []string // tags that are not there any more
 	Last    []string // digests that keep no tag
+	Losses  *losses
 	Trouble *trouble
 }
 
@@ -476,6 +477,11 @@ func (x *request) confirmDelete(picked []string) error {
 	for _, tag := range picked {
 		if !slices.ContainsFunc(v.Tags, func(t tagged) bool { return t.Tag == tag }) {
 			v.Gone = append(v.Gone, tag)
+		}
+	}
+	if len(v.Tags) > 0 {
+		if v.Losses, err = x.losses(repository, v.Tags); err != nil {
+			return err
 		}
 	}
 	return x.showRepository(http.StatusOK, "tags", "deletetags", v)

@@ -322,7 +322,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
 	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now, Rates: rates})
 	doors.console = console.New(console.Options{Operations: doors.aws, Identity: id, Customers: vendors, Rights: repositories, Trail: record,
-		Hosts: a.hosts, Version: version(), Now: now, Rates: rates, SSO: signOn(c.SignOn, outward, now)})
+		Hosts: a.hosts, Version: version(), Grace: c.GCGrace, Now: now, Rates: rates, SSO: signOn(c.SignOn, outward, now)})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)
