@@ -250,3 +250,34 @@ func TestImagesOfAnIndexHaveTheirSize(t *testing.T) {
 	repo.PutManifest(t, "1.0", kind, index).Want(t, 201)
 	has(t, visit(t, s).in(root).page(base+"/repositories/team/app?open=1.0"), "linux/arm64", "held by its index", "123 kB", "never")
 }
+
+// A form that is refused has what was typed.
+func TestRefusedFormsKeepWhatWasTyped(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	root.CreateRepository(t, "team/app")
+	v := visit(t, s).in(root)
+	at := base + "/repositories/team/app/-/settings"
+	if g := v.post(at, "do", "mutability", "mutability", "IMMUTABLE", "except", ""); g.status != http.StatusSeeOther {
+		t.Fatalf("settings: got %d\n%s", g.status, g.body)
+	}
+	_, customer := shop(t, v)
+	for _, tt := range []struct {
+		at    string
+		form  []string
+		typed []string
+	}{
+		{at, []string{"do", "mutability", "mutability", "MUTABLE", "except", "keepme {{bad"}, []string{`value="keepme {{bad"`}},
+		{at, []string{"do", "tag", "key", "aws:bad", "value", "vv9"}, []string{`value="aws:bad"`, `value="vv9"`}},
+		{customer, []string{"do", "threshold", "size", "12 zz"}, []string{`value="12 zz"`}},
+	} {
+		g := v.post(tt.at, tt.form...)
+		if g.status != http.StatusBadRequest {
+			t.Errorf("%q: got %d", tt.form, g.status)
+		}
+		if has(t, g.body, tt.typed...); tt.form[1] == "mutability" && strings.Contains(g.body, `value="IMMUTABLE" selected`) {
+			t.Error("the page has the choice that is stored, not the one that was sent")
+		}
+	}
+}

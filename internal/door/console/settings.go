@@ -25,14 +25,21 @@ type settingsView struct {
 	Protected  *trouble
 	Labels     []ecrtypes.Tag
 	Labelled   *trouble
+	Moves      *typedMutability // of a form that was refused
+	Key, Value string           // of a tag that was refused
+}
+
+// typedMutability is what a form says about tags that move.
+type typedMutability struct {
+	Immutable bool
+	Except    string
 }
 
 // settingsPage shows the settings of a repository.
-func (x *request) settingsPage() error { return x.showSettings(http.StatusOK, nil) }
+func (x *request) settingsPage() error { return x.showSettings(http.StatusOK, settingsView{}) }
 
-func (x *request) showSettings(status int, wrong *trouble) error {
+func (x *request) showSettings(status int, v settingsView) error {
 	repository := x.at["repo"]
-	v := settingsView{Wrong: wrong}
 	protection, err := do[ecrintypes.RepositoryProtectionResponse](x, "ecrin", "GetRepositoryProtection",
 		&ecrintypes.GetRepositoryProtectionRequest{RegistryId: x.account.String(), RepositoryName: repository})
 	if v.Protected, err = x.part(err); err != nil {
@@ -61,6 +68,7 @@ func (x *request) repositoryARN() string {
 func (x *request) saveSettings() error {
 	registry, repository := x.account.String(), x.at["repo"]
 	var err error
+	var v settingsView
 	said := "The settings were saved."
 	switch x.form.Get("do") {
 	case "scanning":
@@ -72,18 +80,21 @@ func (x *request) saveSettings() error {
 			RepositoryName: repository, Protection: ecrintypes.Protection(x.form.Get("protection"))})
 	case "tag":
 		said = "The tag was added to the repository."
+		v.Key, v.Value = x.form.Get("key"), x.form.Get("value")
 		err = act(x, "ecr", "TagResource", &ecrtypes.TagResourceRequest{ResourceArn: x.repositoryARN(),
 			Tags: []ecrtypes.Tag{{Key: strings.TrimSpace(x.form.Get("key")), Value: strings.TrimSpace(x.form.Get("value"))}}})
 	case "untag":
 		said = "The tag was taken from the repository."
 		err = act(x, "ecr", "UntagResource", &ecrtypes.UntagResourceRequest{ResourceArn: x.repositoryARN(), TagKeys: []string{x.form.Get("key")}})
 	default:
+		v.Moves = &typedMutability{Immutable: x.form.Get("mutability") == "IMMUTABLE", Except: x.form.Get("except")}
 		in := &ecrtypes.PutImageTagMutabilityRequest{RegistryId: registry, RepositoryName: repository}
 		in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters = x.mutability()
 		err = act(x, "ecr", "PutImageTagMutability", in)
 	}
 	if err != nil {
-		return x.showSettings(x.status(err), x.troubleOf(err))
+		v.Wrong = x.troubleOf(err)
+		return x.showSettings(x.status(err), v)
 	}
 	return x.done(x.repositoryPath(repository, "settings"), said)
 }

@@ -57,6 +57,7 @@ type accessView struct {
 	Log          pullLog
 	Egress       *egressChart
 	NoEgress     *trouble
+	Threshold    *string // that was typed and refused
 	Commands     []command
 }
 
@@ -86,7 +87,9 @@ func (x *request) showAccess(status int, a accessView) error {
 		}
 	}
 	a.Log = x.pullLog(v)
-	x.egress(v, &a)
+	if x.egress(v, &a); a.Egress != nil && a.Threshold != nil {
+		a.Egress.Size = *a.Threshold
+	}
 	a.Commands = x.customerCommands(v, c, channels, a.Entitlements)
 	return x.showCustomer(status, v, "access", "customer", a)
 }
@@ -324,7 +327,11 @@ func (x *request) onCustomer() error {
 	default:
 		err = fault.InvalidParameter.New("the form does not say what to do")
 	}
-	return x.showAccess(x.status(err), accessView{Wrong: x.troubleOf(err)})
+	a := accessView{Wrong: x.troubleOf(err)}
+	if x.form.Get("do") == "threshold" {
+		a.Threshold = some(x.form.Get("size"))
+	}
+	return x.showAccess(x.status(err), a)
 }
 
 // parseSize returns a number of bytes such as 80 GB; 0 for "".
