@@ -195,6 +195,16 @@ func TestExternalRegistries(t *testing.T) {
 	if strings.Contains(page, secret) {
 		t.Error("the page has the password")
 	}
+	has(t, page, "Registry, other")
+	has(t, v.page(at), "Registry, other")
+	has(t, v.page(base+"/integrations"), "Registry, other")
+	port, portPage := v.made(at, "provider", "ghcr", "name", "local", "endpoint", "127.0.0.1:17399", "apps", "some", "app", "shop")
+	if has(t, portPage, "/proxy/shop/local/NAME:TAG", "GitHub Container Registry"); strings.Contains(portPage, "shop/127.0.0.1") {
+		t.Error("a path of an image has a port")
+	}
+	if g := v.post(port, "do", "close", "app", "shop"); g.status != http.StatusSeeOther {
+		t.Errorf("closing: got %d", g.status)
+	}
 	has(t, v.post(one, "do", "test", "image", "a/b:1").body, "Log in to the registry", "Fails at step 1")
 	if g := v.post(one, "do", "open", "app", ""); g.status != http.StatusSeeOther {
 		t.Errorf("opening: got %d\n%s", g.status, g.body)

@@ -91,21 +91,7 @@ func (x *request) integrationRow(i ecrintypes.Integration) integrationRow {
 	if i.Url != "" {
 		r.Into = i.Url
 	}
-	switch i.Kind {
-	case ecrintypes.IntegrationKindECR:
-		r.Kind = "ECR"
-	case ecrintypes.IntegrationKindECRIN:
-		r.Kind = "ecrin"
-	case ecrintypes.IntegrationKindOCI:
-		r.Kind = "Registry"
-	case ecrintypes.IntegrationKindGIT:
-		r.Kind = "Git"
-	case ecrintypes.IntegrationKindISSUES:
-		r.Kind = "Issues"
-	}
-	if i.Provider != "" {
-		r.Kind += ", " + i.Provider
-	}
+	r.Kind = providerOf(string(i.Kind), i.Provider)
 	r.Credential = credentialOf(i)
 	return r
 }

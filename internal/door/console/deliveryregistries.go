@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,12 +39,19 @@ func (x *request) externalRegistries() (all []registryRow, err error) {
 	if err != nil {
 		return nil, err
 	}
+	var words map[string]string
+	if len(out.Integrations) > 0 {
+		if words, err = x.providers(); err != nil {
+			return nil, err
+		}
+	}
 	for _, s := range out.Integrations {
 		n := slices.IndexFunc(all, func(r registryRow) bool { return r.Name == s.IntegrationName })
 		if n < 0 {
 			n = len(all)
 			all = append(all, registryRow{Name: s.IntegrationName, To: x.registryPath(s.IntegrationName), Endpoint: s.RegistryHost,
-				Provider: providerWords[string(s.Kind)], Tested: timeOf(s.LastTestedAt), Error: s.LastError, Since: s.CreatedAt.Time})
+				Provider: cmp.Or(words[s.IntegrationName], providerOf(string(s.Kind), "")),
+				Tested:   timeOf(s.LastTestedAt), Error: s.LastError, Since: s.CreatedAt.Time})
 		}
 		if s.ApplicationSlug == "" {
 			all[n].All = true
@@ -55,9 +63,32 @@ func (x *request) externalRegistries() (all []registryRow, err error) {
 }
 
 // providerWords are the kinds and providers of registries in words.
-var providerWords = map[string]string{"ECR": "Amazon ECR", "ECRIN": "ecrin", "OCI": "Registry", "ecr": "Amazon ECR",
-	"dockerhub": "Docker Hub", "gar": "Google Artifact Registry", "gcr": "Google Container Registry", "ghcr": "GitHub Container Registry",
-	"quay": "Quay.io", "other": "Other"}
+var providerWords = map[string]string{"ECR": "Amazon ECR", "ECRIN": "ecrin", "OCI": "Registry", "GIT": "Git", "ISSUES": "Issues",
+	"ecr": "Amazon ECR", "dockerhub": "Docker Hub", "gar": "Google Artifact Registry", "gcr": "Google Container Registry",
+	"ghcr": "GitHub Container Registry", "quay": "Quay.io", "other": "other"}
+
+// providerOf returns the kind of an integration in words, with its provider if it has one.
+func providerOf(kind, provider string) string {
+	words := cmp.Or(providerWords[kind], kind)
+	if provider == "" {
+		return words
+	}
+	return words + ", " + cmp.Or(providerWords[provider], provider)
+}
+
+// providers returns the kinds and providers of all integrations in words, by their names; none for who may not see them.
+func (x *request) providers() (map[string]string, error) {
+	out, err := do[ecrintypes.DescribeIntegrationsResponse](x, "ecrin", "DescribeIntegrations",
+		&ecrintypes.DescribeIntegrationsRequest{AccountId: x.account.String()})
+	if _, err = x.part(err); err != nil || out == nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, i := range out.Integrations {
+		all[i.IntegrationName] = providerOf(string(i.Kind), i.Provider)
+	}
+	return all, nil
+}
 
 // registriesPage is the tab Images of a vendor: the registries whose images customers get by their licences.
 func (x *request) registriesPage() error {
@@ -90,7 +121,7 @@ func (x *request) applicationSlugs() (slugs []string) {
 func (x *request) registryForm() []fieldset {
 	providers := []option{}
 	for _, p := range []string{"ecr", "dockerhub", "ghcr", "gar", "gcr", "quay", "other"} {
-		providers = append(providers, option{Value: p, Text: providerWords[p], On: p == "ecr"})
+		providers = append(providers, option{Value: p, Text: strings.ToUpper(providerWords[p][:1]) + providerWords[p][1:], On: p == "ecr"})
 	}
 	apps := choices("", "", x.applicationSlugs()...)
 	access := fieldset{Legend: "App Access", Help: "Which applications may get images of this registry.", Fields: []field{
@@ -215,8 +246,8 @@ func (x *request) showRegistry(status int, v registryView) error {
 		if err != nil {
 			return err
 		}
-		v.registryRow = registryRow{Name: name, To: x.registryPath(name), Endpoint: i.RegistryHost, Provider: providerWords[string(i.Kind)],
-			Tested: timeOf(i.LastTestedAt), Error: i.LastError, Since: i.CreatedAt.Time}
+		v.registryRow = registryRow{Name: name, To: x.registryPath(name), Endpoint: i.RegistryHost,
+			Provider: providerOf(string(i.Kind), i.Provider), Tested: timeOf(i.LastTestedAt), Error: i.LastError, Since: i.CreatedAt.Time}
 	}
 	rights, err := x.mayOn("integration/"+name, "ecrin:TestIntegration", "ecrin:UseIntegration")
 	if err != nil {
@@ -247,10 +278,19 @@ func (x *request) showRegistry(status int, v registryView) error {
 	if v.App != "" {
 		x.readPulls(&v)
 		v.Command = "docker login -u anything --password-stdin " + x.r.Host + "   # the password is the licence id\ndocker pull " + x.r.Host +
-			"/proxy/" + v.App + "/" + v.Endpoint + "/NAME:TAG"
+			"/proxy/" + v.App + "/" + proxied(v.Name, v.Endpoint) + "/NAME:TAG"
 	}
 	return x.render(status, "registry", &view{Title: name, Section: "external-registries",
 		Crumbs: []link{{Text: "Images", To: x.base() + "/external-registries"}}, Main: v})
+}
+
+// proxied returns what names a registry in the path of an image of it: its endpoint, or its name if the endpoint has a port, which cannot
+// stand in a path.
+func proxied(name, endpoint string) string {
+	if strings.Contains(endpoint, ":") {
+		return name
+	}
+	return endpoint
 }
 
 // readPulls reads the lines of the pull log of an application that are about the registry.
