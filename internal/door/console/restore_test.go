@@ -92,3 +92,36 @@ func TestRestoreGivesTagsBack(t *testing.T) {
 		t.Errorf("giving back by who may not: got %d", g.status)
 	}
 }
+
+// Images are kept from expiry by each tag by itself: a tag that was deleted meanwhile does not hide what was done. Images are counted, not
+// their tags.
+func TestKeepImagesOfTags(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "team/app")
+	im := ocitest.NewImage(1, 100)
+	repo.Push(t, "t001", im)
+	repo.Push(t, "t002", im)
+	v := visit(t, s).in(root)
+	at := base + "/repositories/team/app"
+	for _, tt := range []struct {
+		tags []string
+		said string
+	}{
+		{[]string{"t001", "zzz"}, "1 image is kept from expiry. Nothing was done for the tag zzz: "},
+		{[]string{"t001", "t002"}, "1 image is kept from expiry."},
+	} {
+		form := []string{"do", "pin"}
+		for _, tag := range tt.tags {
+			form = append(form, "pick", tag)
+		}
+		if g := v.post(at, form...); g.status != http.StatusSeeOther {
+			t.Errorf("%q: got %d\n%s", tt.tags, g.status, g.body)
+		}
+		has(t, v.page(at), tt.said)
+	}
+	if g := v.post(at, "do", "pin", "pick", "zzz"); g.status != http.StatusNotFound || !strings.Contains(g.body, "Nothing was changed.") {
+		t.Errorf("a tag that is not there alone: got %d", g.status)
+	}
+}

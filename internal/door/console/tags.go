@@ -436,15 +436,38 @@ func (x *request) onTags() error {
 	case "delete-these":
 		return x.deleteTags(picked)
 	case "pin":
-		for _, tag := range picked {
-			if err := act(x, "ecrin", "PinImage", &ecrintypes.PinImageRequest{RegistryId: x.account.String(), RepositoryName: repository,
-				ImageTag: tag, Reason: "kept in the console"}); err != nil {
-				return err
-			}
-		}
-		return x.done(x.repositoryPath(repository), many(int64(len(picked)), "image is", "images are")+" kept from expiry.")
+		return x.pinTags(picked)
 	}
 	return errNothing
+}
+
+// pinTags keeps the images of tags from expiry. What could not be kept does not hold up the others, and is said.
+func (x *request) pinTags(picked []string) error {
+	repository := x.at["repo"]
+	kept := map[string]bool{} // digests
+	var left []string
+	var first error
+	for _, tag := range picked {
+		out, err := do[ecrintypes.PinImageResponse](x, "ecrin", "PinImage", &ecrintypes.PinImageRequest{RegistryId: x.account.String(),
+			RepositoryName: repository, ImageTag: tag, Reason: "kept in the console"})
+		if err != nil {
+			if left = append(left, tag); first == nil {
+				first = err
+			}
+			continue
+		}
+		kept[out.Image.ImageDigest] = true
+	}
+	if len(kept) == 0 {
+		return first
+	}
+	f := flash{Text: many(int64(len(kept)), "image is", "images are") + " kept from expiry."}
+	if first != nil {
+		f.Bad = true
+		f.Text += " Nothing was done for " + named(left) + ": " + shown(publicText(first))
+	}
+	x.setFlash(f)
+	return x.redirect(x.repositoryPath(repository))
 }
 
 // confirmDelete shows what a deletion of tags takes away.
