@@ -364,6 +364,7 @@ type historyView struct {
 	Removed       bool
 	MovesDenied   *trouble
 	Deleted       []deletedRow
+	Bin           pager
 	DeletedDenied *trouble
 }
 
@@ -415,15 +416,17 @@ func (x *request) historyPage() error {
 	if err != nil {
 		v.DeletedDenied = x.troubleOf(err)
 	} else if len(deleted.Images) > 0 {
+		var page []ecrintypes.DeletedImage
+		page, v.Bin = x.binPage(deleted.Images)
 		at := map[string]time.Time{}
-		for _, d := range deleted.Images {
+		for _, d := range page {
 			at[d.ImageDigest] = d.DeletedAt.Time
 		}
 		lost, err := x.lost(repository, at)
 		if err != nil {
 			return err
 		}
-		for _, d := range deleted.Images {
+		for _, d := range page {
 			r := deletedRow{Digest: d.ImageDigest, Size: sizeOf(d.ImageSizeInBytes), At: d.DeletedAt.Time,
 				Taken: int64(len(lost[d.ImageDigest].Taken))}
 			r.Tags, r.More = firsts(lost[d.ImageDigest].Tags, maxTagsBin)

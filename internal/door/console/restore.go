@@ -1,8 +1,10 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +64,36 @@ func (x *request) lost(repository string, at map[string]time.Time) (map[string]l
 		all[digest] = of
 	}
 	return all, nil
+}
+
+// maxDeleted is how many deleted images ListDeletedImages returns, the last deleted.
+const maxDeleted = 1000
+
+// binPage returns a page of deleted images, the last deleted first: those after the key that the address has as bin. The key is the time
+// of a deletion in microseconds and the digest, so that a page goes on after an image that was restored meanwhile.
+func (x *request) binPage(all []ecrintypes.DeletedImage) ([]ecrintypes.DeletedImage, pager) {
+	compare := func(d ecrintypes.DeletedImage, at int64, digest string) int {
+		return cmp.Or(cmp.Compare(at, d.DeletedAt.UnixMicro()), cmp.Compare(d.ImageDigest, digest))
+	}
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b ecrintypes.DeletedImage) int { return compare(a, b.DeletedAt.UnixMicro(), b.ImageDigest) })
+	page, p := all, pager{}
+	if key := x.r.URL.Query().Get("bin"); key != "" {
+		p.First = x.query("bin", "")
+		text, digest, _ := strings.Cut(key, ".")
+		at, _ := strconv.ParseInt(text, 10, 64) // of a wrong key the page is empty
+		page = slices.DeleteFunc(slices.Clone(all), func(d ecrintypes.DeletedImage) bool { return compare(d, at, digest) <= 0 })
+	}
+	if len(page) > pageSize {
+		page = page[:pageSize]
+		last := page[pageSize-1]
+		p.Next = x.query("bin", strconv.FormatInt(last.DeletedAt.UnixMicro(), 10)+"."+last.ImageDigest)
+	}
+	p.Text = count(int64(len(page))) + " of " + many(int64(len(all)), "deleted image", "deleted images") + ", last deleted first"
+	if len(all) >= maxDeleted {
+		p.Text = count(int64(len(page))) + " of the " + count(int64(len(all))) + " images that were deleted last; there can be more"
+	}
+	return page, p
 }
 
 // onHistory brings a deleted image back with its tags, or gives a tag back that was removed.

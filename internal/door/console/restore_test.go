@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -124,4 +125,49 @@ func TestKeepImagesOfTags(t *testing.T) {
 	if g := v.post(at, "do", "pin", "pick", "zzz"); g.status != http.StatusNotFound || !strings.Contains(g.body, "Nothing was changed.") {
 		t.Errorf("a tag that is not there alone: got %d", g.status)
 	}
+}
+
+// The bin has pages by a key of its own, beside those of the moves.
+func TestBinHasPages(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "team/app")
+	v := visit(t, s).in(root)
+	at := base + "/repositories/team/app"
+	form := []string{"do", "delete-these"}
+	for i := range 60 {
+		tag := fmt.Sprintf("t%02d", i)
+		repo.Push(t, tag, ocitest.NewImage(uint64(i), 100))
+		form = append(form, "pick", tag)
+	}
+	if g := v.post(at, form...); g.status != http.StatusSeeOther {
+		t.Fatalf("deleting: got %d\n%s", g.status, g.body)
+	}
+	seen := map[string]bool{}
+	rows := []int{50, 10}
+	for next := at + "/-/history"; next != ""; {
+		page := v.page(next)
+		if n := strings.Count(page, "<"+"/"); n > 3000 {
+			t.Errorf("the page has %d elements", n)
+		}
+		_, bin, _ := strings.Cut(page, `id="h-bin"`)
+		digests := regexp.MustCompile(`name="digest" value="([^"]+)">Restore`).FindAllStringSubmatch(bin, -1)
+		if len(rows) == 0 || len(digests) != rows[0] {
+			t.Fatalf("%s has %d deleted images", next, len(digests))
+		}
+		has(t, bin, fmt.Sprintf("%d of 60 deleted images", rows[0]))
+		rows = rows[1:]
+		for _, d := range digests {
+			if seen[d[1]] {
+				t.Fatalf("%s is on two pages", d[1])
+			}
+			seen[d[1]] = true
+		}
+		next = nextOf(bin)
+	}
+	if len(seen) != 60 {
+		t.Errorf("the pages have %d deleted images, want 60", len(seen))
+	}
+	has(t, v.page(at+"/-/history?bin=wrong"), "0 of 60 deleted images", "First")
 }
