@@ -34,9 +34,9 @@ func (i *Installation) SetRegistry(ctx context.Context, r *Registry) error {
 	return i.derive(ctx, RegistryChange, func(s *state) { s.Registry = r })
 }
 
-// kept returns the sequences of the installed and the newest version.
+// kept returns the sequences of the installed version and of the one from which the next is made.
 func (i *Installation) kept() []int64 {
-	all := []int64{int64(len(i.state.Versions)) - 1}
+	all := []int64{i.base()}
 	if c := i.state.Current; c >= 0 && c != all[0] {
 		all = append(all, c)
 	}

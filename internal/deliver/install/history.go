@@ -100,7 +100,31 @@ func (h *History) Deployable(v Version) error {
 	if v.Incomplete != "" {
 		return fmt.Errorf("the version cannot be deployed: %s", v.Incomplete)
 	}
+	if h.withdrawn(v) && (v.DeployedAt == nil || v.Sequence > h.state.Current) {
+		return fmt.Errorf("the vendor does not offer the version %d (%s) any more: deploy another one of ecrin update list, or run ecrin update "+
+			"check, which looks whether it is offered again", v.Sequence, v.Label)
+	}
 	return h.allowed(v)
+}
+
+// withdrawn reports whether the vendor does not offer a version any more, and its release is not the deployed one.
+func (h *History) withdrawn(v Version) bool {
+	return v.NotOffered && (h.state.Current < 0 || !v.sameRelease(h.state.Versions[h.state.Current]))
+}
+
+// sameRelease reports whether two versions are of one release of one channel.
+func (v Version) sameRelease(other Version) bool {
+	return v.ChannelID == other.ChannelID && v.ChannelSequence == other.ChannelSequence
+}
+
+// base returns the sequence of the version from which a change makes the next one: the newest that is not withdrawn, or else the newest.
+func (h *History) base() int64 {
+	for _, v := range slices.Backward(h.state.Versions) {
+		if !h.withdrawn(v) {
+			return v.Sequence
+		}
+	}
+	return int64(len(h.state.Versions)) - 1
 }
 
 // allowed checks that no required version is left out on the way to a later one.
@@ -109,7 +133,7 @@ func (h *History) allowed(v Version) error {
 		return nil
 	}
 	for _, other := range h.state.Versions[h.state.Current+1 : v.Sequence] {
-		if other.Required && other.ChannelSequence != v.ChannelSequence && other.DeployedAt == nil && other.ChannelID == v.ChannelID {
+		if other.Required && !h.withdrawn(other) && other.DeployedAt == nil && other.ChannelID == v.ChannelID && !other.sameRelease(v) {
 			return fmt.Errorf("the version %d (%s) is required: deploy it before the version %d", other.Sequence, other.Label, v.Sequence)
 		}
 	}

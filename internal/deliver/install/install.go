@@ -257,7 +257,13 @@ func (i *Installation) SyncLicense(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return i.SetLicense(ctx, text)
+	return i.setLicense(ctx, text, func() error {
+		_, err := i.ask(ctx, s)
+		if refused := new(RefusedError); errors.As(err, &refused) {
+			return nil // the new licence may be for another channel
+		}
+		return err
+	})
 }
 
 // SetLicense replaces the licence by a later one of the same customer. It reports whether there is a new version: a licence of the same or
@@ -265,6 +271,11 @@ func (i *Installation) SyncLicense(ctx context.Context) (bool, error) {
 //
 // Errors: those of Verify, by the key of the installation; "license ids do not match".
 func (i *Installation) SetLicense(ctx context.Context, text []byte) (bool, error) {
+	return i.setLicense(ctx, text, func() error { return nil })
+}
+
+// setLicense is SetLicense. before is called when the licence is a later one, and nothing was changed yet.
+func (i *Installation) setLicense(ctx context.Context, text []byte, before func() error) (bool, error) {
 	l, err := Verify(text, i.state.PublicKey, i.o.Now())
 	if err != nil {
 		return false, err
@@ -275,7 +286,10 @@ func (i *Installation) SetLicense(ctx context.Context, text []byte) (bool, error
 	if l.Sequence <= i.license.Sequence {
 		return false, nil
 	}
-	before := i.license
+	if err := before(); err != nil {
+		return false, err
+	}
+	old := i.license
 	i.license = l
 	if len(i.state.Versions) == 0 {
 		err = i.change(func(s *state) { s.License = string(text) })
@@ -283,7 +297,7 @@ func (i *Installation) SetLicense(ctx context.Context, text []byte) (bool, error
 		err = i.derive(ctx, LicenseChange, func(s *state) { s.License = string(text) })
 	}
 	if err != nil {
-		i.license = before
+		i.license = old
 		return false, err
 	}
 	return len(i.state.Versions) > 0, nil

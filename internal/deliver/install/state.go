@@ -64,6 +64,7 @@ type Version struct {
 	DeployedAt *time.Time        `json:"deployedAt,omitempty"` // when it was deployed first
 	Incomplete string            `json:"incomplete,omitempty"` // why it can never be deployed
 	Airgap     bool              `json:"airgap,omitempty"`     // its files and images are from an airgap bundle
+	NotOffered bool              `json:"notOffered,omitempty"` // the vendor did not offer it at the last check
 }
 
 // Registry is a registry of the customer, which has all images.

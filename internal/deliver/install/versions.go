@@ -52,23 +52,17 @@ func (i *Installation) Check(ctx context.Context) (found []Version, err error) {
 	if _, err := i.SyncLicense(ctx); err != nil {
 		return nil, fmt.Errorf("the licence: %w", err)
 	}
-	channel := i.license.Channel()
-	after := int64(0)
-	for _, v := range i.state.Versions {
-		if v.ChannelID == channel.ID {
-			after = v.ChannelSequence // of the newest version, which on a channel with semantic versions need not be the largest
-		}
-	}
-	offers, err := s.Check(ctx, channel.ID, after, i.license.Sequence, i.state.LastCheck)
+	offers, err := i.ask(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	channel := i.license.Channel()
 	for n, o := range offers {
 		if !o.Required && n < len(offers)-maxNewest {
 			continue
 		}
 		if slices.ContainsFunc(i.state.Versions, func(v Version) bool {
-			return v.ChannelID == channel.ID && v.ChannelSequence == o.ChannelSequence
+			return v.ChannelID == channel.ID && v.ChannelSequence == o.ChannelSequence && v.Sequence >= i.state.Current
 		}) {
 			continue
 		}
@@ -133,17 +127,18 @@ func (i *Installation) downloaded() error {
 	return nil
 }
 
-// derive adds a version with the files of the newest one, because something else than these has changed.
+// derive adds a version with the files of the newest one that is not withdrawn, because something else than these has changed.
 func (i *Installation) derive(ctx context.Context, source Source, f func(*state)) error {
 	n := len(i.state.Versions)
 	if err := i.downloaded(); err != nil {
 		return err
 	}
-	files, err := i.upstreamFiles(int64(n - 1))
+	base := i.base()
+	files, err := i.upstreamFiles(base)
 	if err != nil {
 		return err
 	}
-	v := i.state.Versions[n-1]
+	v := i.state.Versions[base]
 	v.Sequence, v.Source, v.CreatedAt, v.DeployedAt, v.Error, v.Incomplete = int64(n), source, i.o.Now().UTC(), nil, "", ""
 	return i.build(ctx, v, files, f)
 }
@@ -152,11 +147,10 @@ func (i *Installation) derive(ctx context.Context, source Source, f func(*state)
 //
 // Errors: the application has no such value.
 func (i *Installation) SetConfig(ctx context.Context, values map[string]string) error {
-	n := len(i.state.Versions)
-	if n == 0 {
+	if len(i.state.Versions) == 0 {
 		return errors.New("there is no version yet: run ecrin install")
 	}
-	items, err := i.ConfigItems(int64(n - 1))
+	items, err := i.ConfigItems(i.base())
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,8 @@ func (c *commands) showVersions(all []install.Version, current int64, asJSON boo
 		switch {
 		case v.Sequence == current:
 			note = "Currently deployed version"
+		case v.NotOffered:
+			note = "Not offered any more"
 		case v.Sequence > current && v.Status == install.Pending:
 			note = "New version available"
 		}
@@ -73,7 +75,8 @@ func (c *commands) showVersions(all []install.Version, current int64, asJSON boo
 
 func (c *commands) updateCheck() *cobra.Command {
 	cmd := &cobra.Command{Use: "check", Args: cobra.NoArgs, Short: "Ask the vendor for new versions, and download them",
-		Long: "Ask the vendor for new versions and for the licence as it is now, and download them. Nothing is deployed."}
+		Long: "Ask the vendor for new versions and for the licence as it is now, and download them. Nothing is deployed. A version that the vendor " +
+			"does not offer any more is marked in ecrin update list, and is not deployed until it is offered again."}
 	dir, allow, asJSON := dirFlag(cmd), allowFlag(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return c.withInstallation(*dir, *allow, *asJSON, func(i *install.Installation) error {
