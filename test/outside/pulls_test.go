@@ -201,7 +201,7 @@ func TestFleetOfPulls(t *testing.T) {
 		Channels: []ecrintypes.CustomerChannel{{ChannelId: "stable"}}}, &made)
 	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: made.Customer.CustomerId,
 		Repositories: []string{"*"}}, nil)
-	_, none := s.customer(t, "shop", "other", "*")
+	otherID, none := s.customer(t, "shop", "other", "*")
 	s.customer(t, "shop", "pulls nothing", "*")
 	path := "proxy/shop/" + s.Host + "/demo-apps/nginx/manifests/"
 	fleet := func() (texts []string) {
@@ -237,4 +237,6 @@ func TestFleetOfPulls(t *testing.T) {
 		"Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("x:"+made.LicenseId)), "X-Replicated-InstanceID", "east")
 	asked.Want(t, 200)
 	expect(t, "after a check for updates", fleet(), []string{"big/east stable pulled 2.0.0, 1 behind:" + first + second, other})
+	s.ok(t, "UpdateCustomer", ecrintypes.UpdateCustomerRequest{ApplicationSlug: "shop", CustomerId: otherID, Archived: new(true)}, nil)
+	expect(t, "after a customer was archived", fleet(), []string{"big/east stable pulled 2.0.0, 1 behind:" + first + second})
 }

@@ -76,7 +76,7 @@ func (p *pullsOf) version(ctx context.Context, channel, customer string) (meta.P
 }
 
 // pulledVersion returns the first of versions whose images are what was pulled last: of each image, among the references that any version
-// names. At least one of its images was pulled; which others were not says nothing.
+// names. At least one of its images was pulled since it was promoted; which others were not says nothing.
 func pulledVersion(versions []offered, pulled []meta.PulledImage) meta.Promotion {
 	type image struct{ repository, reference string }
 	named, last := map[image]bool{}, map[string]meta.PulledImage{}
@@ -94,7 +94,8 @@ func pulledVersion(versions []offered, pulled []meta.PulledImage) meta.Promotion
 		found, other := false, false
 		for _, i := range v.images {
 			if p, ok := last[i.Repository]; ok {
-				found, other = found || p.Reference == referenceOf(i), other || p.Reference != referenceOf(i)
+				same := p.Reference == referenceOf(i)
+				found, other = found || same && !p.At.Before(v.PromotedAt), other || !same
 			}
 		}
 		if found && !other {

@@ -46,3 +46,24 @@ func TestPulledVersion(t *testing.T) {
 		}
 	}
 }
+
+// A version that was promoted after a pull was not pulled, also when it names the same image.
+func TestPulledVersionIsNoLaterOne(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
+	at := func(minute int) time.Time { return start.Add(time.Duration(minute) * time.Minute) }
+	api, redis := meta.ReleaseImage{Repository: "shop/api", Tag: "1"}, meta.ReleaseImage{Repository: "redis", Tag: "7"}
+	version := func(sequence int64, minute int) offered {
+		return offered{meta.Promotion{Sequence: sequence, PromotedAt: at(minute)}, []meta.ReleaseImage{api, redis}}
+	}
+	versions := []offered{version(3, 7), version(2, 5), version(1, 0)}
+	for _, tt := range []struct {
+		api, redis int // minutes of the pulls
+		want       int64
+	}{{1, 1, 1}, {5, 1, 2}, {1, 6, 2}, {9, 9, 3}, {-1, -1, 0}} {
+		pulled := []meta.PulledImage{{Image: "shop/api", Reference: "1", At: at(tt.api)}, {Image: "redis", Reference: "7", At: at(tt.redis)}}
+		if got := pulledVersion(versions, pulled).Sequence; got != tt.want {
+			t.Errorf("pulled in the minutes %d and %d: got the version %d, want %d", tt.api, tt.redis, got, tt.want)
+		}
+	}
+}

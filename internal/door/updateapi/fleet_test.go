@@ -33,7 +33,7 @@ func TestFleet(t *testing.T) {
 	s := newShop(t, nil)
 	s.promote("1.0.0", false, "stable")
 	s.promote("1.1.0", false, "stable")
-	_, big := s.customer("Big", ecrintypes.CustomerChannel{ChannelId: "stable"})
+	id, big := s.customer("Big", ecrintypes.CustomerChannel{ChannelId: "stable"})
 	check := func(password, instance string, sequence int) {
 		t.Helper()
 		a := s.get(fmt.Sprintf("/release/shop/pending?channelSequence=%d", sequence), password, "X-Replicated-InstanceID", instance,
@@ -74,5 +74,10 @@ func TestFleet(t *testing.T) {
 	}
 	if got := s.fleet(); len(got) != meta.MaxInstances {
 		t.Errorf("after a check with an unknown licence: got %d installations, want %d", len(got), meta.MaxInstances)
+	}
+	s.do("UpdateCustomer", &ecrintypes.UpdateCustomerRequest{ApplicationSlug: "shop", CustomerId: id, Archived: new(true)},
+		new(ecrintypes.CustomerResponse))
+	if got := s.fleet(); len(got) != 0 {
+		t.Errorf("after the customer was archived: got %q", got)
 	}
 }

@@ -96,9 +96,11 @@ func (s *Store) PutInstance(ctx context.Context, i Instance, tell func(Sighted) 
 type InstanceKey struct{ Customer, ID string }
 
 // Instances returns at most limit installations of an application after a key, in the order of customers and ids.
+// Those of archived customers are left out.
 func (s *Store) Instances(ctx context.Context, application string, after InstanceKey, limit int) (all []Instance, err error) {
 	err = s.read.rows(ctx, `SELECT application, customer, id, cluster, channel, sequence, kubernetes, status, address, first_seen, last_seen
-		FROM instances WHERE application = $1 AND (customer, id) > ($2, $3) ORDER BY customer, id LIMIT $4`,
+		FROM instances i WHERE application = $1 AND (customer, id) > ($2, $3)
+		AND NOT EXISTS (SELECT 1 FROM customers c WHERE c.id = i.customer AND c.archived_at <> 0) ORDER BY customer, id LIMIT $4`,
 		args{application, after.Customer, after.ID, limit}, func(scan func(...any) error) error {
 			var i Instance
 			var first, last int64

@@ -285,10 +285,12 @@ func (s *Store) PulledImages(ctx context.Context, application, customer string) 
 	return slices.Clip(all), err
 }
 
-// Pullers returns at most limit ids of customers of an application after one that have pulled, and have no installation that was seen.
+// Pullers returns at most limit ids of customers of an application after one that have pulled, and have no installation that was
+// seen. Archived ones are left out.
 func (s *Store) Pullers(ctx context.Context, application, after string, limit int) (all []string, err error) {
 	err = s.read.rows(ctx, `SELECT DISTINCT customer FROM pulled_images p WHERE application = $1 AND customer > $2
-		AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.customer = p.customer) ORDER BY customer LIMIT $3`, args{application, after, limit},
+		AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.customer = p.customer)
+		AND NOT EXISTS (SELECT 1 FROM customers c WHERE c.id = p.customer AND c.archived_at <> 0) ORDER BY customer LIMIT $3`, args{application, after, limit},
 		func(scan func(...any) error) error {
 			var of string
 			err := scan(&of)
