@@ -279,6 +279,21 @@ func TestListsOfCustomers(t *testing.T) {
 	want(two, "_catalog", "repositories", 200, "shop/api")
 	want(none, "_catalog", "repositories", 403)
 	want("", "_catalog", "repositories", 401)
+
+	id, digest := s.customer(t, "shop", "a digest")
+	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: id, Repositories: []string{"shop/*"},
+		ImageDigests: []string{ocitest.NewImage(2, 1000).Digest}}, nil)
+	want(digest, "_catalog", "repositories", 200, "shop/api")
+	id, present := s.customer(t, "shop", "what is there")
+	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: id, Repositories: []string{"*"},
+		PresentOnly: new(true)}, nil)
+	want(present, "_catalog", "repositories", 200, "shop/api")
+	s.root.CreateRepository(t, "demo-apps/nginx").Push(t, "1", ocitest.NewImage(1, 1000))
+	get(t, s.near, all, http.MethodGet, nginx+"/manifests/1").Want(t, 200)
+	id, fetched := s.customer(t, "shop", "what was fetched")
+	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: id, PresentOnly: new(true),
+		Repositories: []string{"*/demo-apps/nginx"}}, nil)
+	want(fetched, "_catalog", "repositories", 200, nginx)
 }
 
 // A licence has a limit of requests, whose answer says when to come again. It is not that of others.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -52,13 +54,8 @@ func (a *API) customersTags(q *request, ask guard.Ask) ([]guard.Ask, error) {
 			continue // no image has it
 		}
 		one := ask
-		one.Image = guard.Image{Reference: name.Reference{Tag: tag}, Stored: true}
-		if q.found.ID != 0 {
-			head, err := a.registry.Head(q.r.Context(), q.found, one.Image.Reference)
-			if err != nil && !errors.Is(err, fault.ImageNotFound) {
-				return nil, err
-			}
-			one.Image.Digest = head.Digest
+		if one.Image, err = a.imageOf(q, q.found, name.Reference{Tag: tag}); err != nil {
+			return nil, err
 		}
 		allowed, err := a.guard.Allowed(q.r.Context(), q.caller, q.ev.From, one)
 		if err != nil {
@@ -82,17 +79,28 @@ func (a *API) customersCatalog(q *request, ask guard.Ask) ([]guard.Ask, error) {
 	}
 	def := name.Registry{Account: q.caller.Account, Region: a.hosts.Default().Region}
 	for _, i := range images {
-		label := i.Repository
+		label, external := i.Repository, false
 		if r, err := rewrite.ParseReference(i.Repository); err == nil && r.Host != "" {
-			label = proxyPath + q.caller.Slug() + "/" + i.Repository
+			label, external = proxyPath+q.caller.Slug()+"/"+i.Repository, true
 		}
 		if strings.Contains(label, ":") || slices.Contains(q.listed, label) {
 			continue // a registry at a port is reached by the name of its integration alone
 		}
 		one := guard.Ask{Action: "ecr:BatchGetImage", Owner: guard.OwnedBy(def.Account), Region: def.Region,
 			Resource: def.RepositoryARN(i.Repository)}
-		if one.Image.Reference, err = name.ParseReference(referenceOf(i)); err != nil {
+		ref, err := name.ParseReference(referenceOf(i))
+		if err != nil {
 			continue // no image has it
+		}
+		found, err := a.storedAs(q, def, i.Repository, external)
+		if err != nil {
+			return nil, err
+		}
+		if found.ID != 0 {
+			one.Repository = &found
+		}
+		if one.Image, err = a.imageOf(q, found, ref); err != nil {
+			return nil, err
 		}
 		allowed, err := a.guard.Allowed(q.r.Context(), q.caller, q.ev.From, one)
 		if err != nil {
@@ -104,6 +112,45 @@ func (a *API) customersCatalog(q *request, ask guard.Ask) ([]guard.Ask, error) {
 	}
 	slices.Sort(q.listed)
 	return asks, nil
+}
+
+// storedAs returns the repository of the vendor that is named in a release, or that has what was fetched of an external one; the zero value
+// if there is none, or if the registry is not shared with the application.
+func (a *API) storedAs(q *request, def name.Registry, known string, external bool) (registry.Repository, error) {
+	repo, err := name.ParseRepo(known)
+	if external {
+		var up *integration.Upstream
+		if up, err = a.shared.Upstream(q.r.Context(), q.caller.Account, q.caller.Application, known); err == nil {
+			repo, err = up.Repository()
+		}
+	}
+	if errors.Is(err, fault.AccessDenied) || errors.Is(err, fault.NameInvalid) {
+		return registry.Repository{}, nil
+	}
+	if err != nil {
+		return registry.Repository{}, err
+	}
+	found, err := a.registry.Repository(q.r.Context(), def, repo)
+	if errors.Is(err, fault.RepositoryNotFound) {
+		err = nil
+	}
+	return found, err
+}
+
+// imageOf returns an image of a repository as a pull decides it: with its digest, if it is stored.
+func (a *API) imageOf(q *request, of registry.Repository, ref name.Reference) (guard.Image, error) {
+	i := guard.Image{Reference: ref, Stored: true}
+	if of.ID == 0 {
+		return i, nil
+	}
+	head, err := a.registry.Head(q.r.Context(), of, ref)
+	if err == nil {
+		i.Digest = head.Digest
+	}
+	if errors.Is(err, fault.ImageNotFound) {
+		err = nil
+	}
+	return i, err
 }
 
 func orLatest(tag string) string {
