@@ -145,16 +145,28 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 		rest, operation, serve = strings.TrimPrefix(r.URL.Path, releasePath), "DownloadRelease", a.download
 	}
 	q.slug, q.channel, _ = strings.Cut(rest, "/")
-	if serve := a.check; operation == "DownloadRelease" && q.channel == pending {
-		operation, q.channel = "CheckForUpdates", ""
-		a.describe(ev, q, operation)
-		return serve(q)
+	if operation == "DownloadRelease" && q.channel == pending {
+		operation, q.channel, serve = "CheckForUpdates", "", a.check
 	}
-	if q.slug == "" || strings.Contains(q.channel, "/") || operation == "GetOwnLicense" && q.channel != "" {
+	if q.slug == "" && operation != "CheckForUpdates" || strings.Contains(q.channel, "/") || operation == "GetOwnLicense" && q.channel != "" {
 		return fault.UnknownOperation.New("no such path")
 	}
 	a.describe(ev, q, operation)
+	if err := a.atHost(q); err != nil {
+		return err
+	}
 	return serve(q)
+}
+
+// atHost checks that a customer is one of the application that has the host of the request, if one has.
+//
+// Errors: fault.AccessDenied.
+func (a *API) atHost(q request) error {
+	of, ok, err := a.updates.HostOf(q.r.Context(), q.r.Host)
+	if err != nil || !ok || of.Application == q.by.Application {
+		return err
+	}
+	return fault.AccessDenied.New("the licence is not one of the application of the host %s", of.Host)
 }
 
 // describe sets the record of the event.

@@ -72,6 +72,12 @@ func (s *shop) get(path, password string, headers ...string) answer {
 	return s.send(http.MethodGet, path, password, headers...)
 }
 
+// at is get at a host.
+func (s *shop) at(host, path, password string) answer {
+	s.t.Helper()
+	return s.send(http.MethodGet, path, password, "Host", host)
+}
+
 func (s *shop) send(method, path, password string, headers ...string) answer {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, nil)
@@ -84,6 +90,7 @@ func (s *shop) send(method, path, password string, headers ...string) answer {
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
+	r.Host = r.Header.Get("Host") // "" for that of the address
 	resp, err := s.HTTP.Do(r)
 	if err != nil {
 		s.t.Fatal(err)
@@ -413,5 +420,31 @@ func TestRateOfUpdates(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("the use of a token was not noted: %+v", out.Tokens)
 		}
+	}
+}
+
+// At the host of an application, a licence of another one gets 403 on every path.
+func TestHostOfAnotherApplication(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, nil)
+	s.promote("1.0.0", false, "stable")
+	_, own := s.customer("Big", ecrintypes.CustomerChannel{ChannelId: "stable"})
+	s.do("CreateApplication", &ecrintypes.CreateApplicationRequest{ApplicationName: "Other"}, new(ecrintypes.VendorApplicationResponse))
+	var other ecrintypes.CreateCustomerResponse
+	s.do("CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "other", CustomerName: "Small"}, &other)
+	s.do("PutApplicationHost", &ecrintypes.ApplicationHostRequest{ApplicationSlug: "shop", Host: "images.example.com"},
+		new(ecrintypes.ApplicationHostResponse))
+	for path, want := range map[string]int{"/release/%s/pending": 200, "/release/%s/stable": 200, "/release/%s": 200, "/license/%s": 200} {
+		if a := s.at("images.example.com", fmt.Sprintf(path, "shop"), own); a.status != want {
+			t.Errorf("%s with the own licence: got %d %s, want %d", path, a.status, a.body, want)
+		}
+		for _, slug := range []string{"shop", "other"} {
+			if a := s.at("images.example.com", fmt.Sprintf(path, slug), other.LicenseId); a.status != 403 {
+				t.Errorf("%s of %s with the licence of another application: got %d %s, want 403", path, slug, a.status, a.body)
+			}
+		}
+	}
+	if a := s.get("/release/other/pending", other.LicenseId); a.status != 200 {
+		t.Errorf("at the host of all: got %d %s, want 200", a.status, a.body)
 	}
 }
