@@ -334,6 +334,7 @@ func (s *Service) License(ctx context.Context, a meta.Application, c meta.Custom
 		l.Channels = append(l.Channels, license.Channel{ID: channel.ID, Name: channel.Name, Slug: channel.Slug, Default: of.Default,
 			Endpoint: p.Endpoint, ProxyDomain: cmp.Or(channel.ProxyDomain, p.Proxy), SemverRequired: channel.SemverRequired})
 	}
+	l.ProxyDomain = cmp.Or(l.Channel().ProxyDomain, p.Proxy) // installers read this one first
 	for label, f := range d.Fields {
 		l.Fields[label] = f
 	}

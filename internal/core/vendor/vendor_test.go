@@ -85,6 +85,9 @@ func TestLicencesOfACustomer(t *testing.T) {
 		vendor.Details{Email: "it@big.example", Type: "paid", Features: license.Features{Airgap: true},
 			Fields: map[string]license.Field{"seats": {Value: license.Number(25), Type: "Integer"}}})
 	fx.Must(err)
+	domain := "images.example.com"
+	_, err = fx.UpdateChannel(ctx, channels[2].ID, meta.ChannelChange{ProxyDomain: &domain})
+	fx.Must(err)
 	public, err := s.PublicKey(ctx)
 	fx.Must(err)
 	root, err := license.ParsePublicPEM(public)
@@ -101,6 +104,9 @@ func TestLicencesOfACustomer(t *testing.T) {
 		if l.ID != password.Reveal() || l.Sequence != 1 || l.AppSlug != a.Slug || l.Name != "big-corp-1" || l.Channel().Name != "Stable" ||
 			l.Fields["seats"].Value.String() != "25" || !l.Features.Airgap || !expiry.Equal(clock.Add(24*time.Hour)) {
 			t.Errorf("%s: the licence is %+v, which ends on %v", v, l, expiry)
+		}
+		if l.ProxyDomain != domain || l.Channel().ProxyDomain != domain {
+			t.Errorf("%s: the domains of the proxy are %q and %q, want that of the channel", v, l.ProxyDomain, l.Channel().ProxyDomain)
 		}
 	}
 	caller, err := id.CustomerCaller(ctx, password.Reveal())
