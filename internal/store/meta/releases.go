@@ -88,7 +88,7 @@ func (s *Store) PutRelease(ctx context.Context, r Release) (Release, error) {
 			_, err = t.exec(`INSERT INTO releases (application, sequence, files, spec, bytes, promoted, archived_at, created_at, edited_at,
 				created_by) VALUES ($1, $2, $3, $4, $5, 0, 0, $6, $6, $7)`, r.Application, r.Sequence, r.Files, r.Spec, r.Bytes, now, r.CreatedBy)
 		} else {
-			err = t.editRelease(r, &total, now)
+			err = t.editRelease(&r, &total, now)
 		}
 		if err != nil {
 			return err
@@ -115,11 +115,11 @@ func (s *Store) PutRelease(ctx context.Context, r Release) (Release, error) {
 }
 
 // editRelease replaces the files of a release, and takes those before from the total.
-func (t *tx) editRelease(r Release, total *int64, now int64) error {
-	var bytes int64
+func (t *tx) editRelease(r *Release, total *int64, now int64) error {
+	var bytes, created int64
 	var promoted bool
-	found, err := t.one(`SELECT bytes, promoted FROM releases WHERE application = $1 AND sequence = $2`, args{r.Application, r.Sequence},
-		&bytes, &promoted)
+	found, err := t.one(`SELECT bytes, promoted, created_at, created_by FROM releases WHERE application = $1 AND sequence = $2`,
+		args{r.Application, r.Sequence}, &bytes, &promoted, &created, &r.CreatedBy)
 	switch {
 	case err != nil:
 		return err
@@ -128,6 +128,7 @@ func (t *tx) editRelease(r Release, total *int64, now int64) error {
 	case promoted:
 		return fault.ObjectInUse.New("the release %d was promoted, so that customers may have it: make a new release", r.Sequence)
 	}
+	r.CreatedAt = fromMicros(created)
 	*total -= bytes
 	if _, err := t.exec(`DELETE FROM release_images WHERE application = $1 AND sequence = $2`, r.Application, r.Sequence); err != nil {
 		return err

@@ -103,7 +103,8 @@ func testApplications(fx *Fixture) {
 func testReleases(fx *Fixture) {
 	a, channels := fx.Application("shop")
 	release := func(sequence int64, files string, images ...meta.ReleaseImage) (meta.Release, error) {
-		return fx.PutRelease(fx.Ctx, meta.Release{Application: a.ID, Sequence: sequence, Files: []byte(files), Spec: "json", Images: images})
+		return fx.PutRelease(fx.Ctx, meta.Release{Application: a.ID, Sequence: sequence, Files: []byte(files), Spec: "json", Images: images,
+			CreatedBy: map[bool]string{true: "maker"}[sequence == 0]})
 	}
 	nginx := meta.ReleaseImage{Repository: "docker.io/library/nginx", Tag: "1"}
 	one, err := release(0, "one", nginx)
@@ -113,8 +114,11 @@ func testReleases(fx *Fixture) {
 	if one.Sequence != 1 || two.Sequence != 2 {
 		fx.Errorf("the releases have the sequences %d and %d", one.Sequence, two.Sequence)
 	}
-	_, err = release(2, "again")
+	edited, err := release(2, "again")
 	fx.Must(err)
+	if !edited.CreatedAt.Equal(two.CreatedAt) || edited.CreatedBy != "maker" {
+		fx.Errorf("the changed release was made at %s by %q, want %s and maker", edited.CreatedAt, edited.CreatedBy, two.CreatedAt)
+	}
 	if got, err := fx.Release(fx.Ctx, a.ID, 2); err != nil || string(got.Files) != "again" || got.Bytes != 5 {
 		fx.Errorf("the changed release: got %+v, %v", got, err)
 	}
