@@ -29,7 +29,7 @@ const (
 // registryLog is a request of a customer about an image of an external registry.
 type registryLog struct {
 	CreatedAt    time.Time `json:"createdAt"`
-	Action       string    `json:"action"`     // auth, manifest, HEAD, blob, list or write
+	Action       string    `json:"action"`     // auth, manifest, HEAD or blob
 	StatusCode   *int32    `json:"statusCode"` // of a failure: of the registry, if its answer is the cause, else of ours
 	IsSuccess    bool      `json:"isSuccess"`
 	Image        *string   `json:"image"`
@@ -42,11 +42,22 @@ type registryLog struct {
 	RequestID    string    `json:"requestId"`
 }
 
-// logActions are the actions of clients of vendors by those of the pull log. The others are in small letters.
-var logActions = map[ecrintypes.PullAction]string{ecrintypes.PullActionHEAD: "HEAD"}
+// logAction returns the action that clients of vendors know: those of the pull log that they do not know are the nearest one. A list is of
+// manifests, and a refused push is of a manifest if it names one.
+func logAction(p ecrintypes.Pull) string {
+	switch {
+	case p.Action == ecrintypes.PullActionHEAD:
+		return "HEAD"
+	case p.Action == ecrintypes.PullActionLIST, p.Action == ecrintypes.PullActionWRITE && p.Reference != "":
+		return "manifest"
+	case p.Action == ecrintypes.PullActionWRITE:
+		return "blob"
+	}
+	return strings.ToLower(string(p.Action))
+}
 
 func registryLogOf(appID string, p ecrintypes.Pull) registryLog {
-	out := registryLog{CreatedAt: p.At.Time, Action: cmp.Or(logActions[p.Action], strings.ToLower(string(p.Action))),
+	out := registryLog{CreatedAt: p.At.Time, Action: logAction(p),
 		IsSuccess: p.ErrorCode == "" && p.HttpStatus < http.StatusBadRequest, Tag: p.Reference, AppID: appID, CustomerID: p.CustomerId,
 		CustomerName: p.CustomerName, Bytes: p.SentBytes, Error: p.ErrorCode, RequestID: p.RequestId}
 	if p.Image != "" {

@@ -17,7 +17,8 @@ func TestVendorsReadTheLogOfARegistry(t *testing.T) {
 	shop, other := f.app("shop")["app"], f.app("other")["app"]
 	var big ecrintypes.CreateCustomerResponse
 	f.Operator(t, "CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "shop", CustomerName: "Big"}, &big)
-	for _, r := range [][2]string{{"registry.example", "mine"}, {"index.docker.io", "hub"}, {"registry.example:5000", "port"}} {
+	for _, r := range [][2]string{{"registry.example", "mine"}, {"index.docker.io", "hub"}, {"registry.example:5000", "port"},
+		{"listed.example", "listed"}} {
 		if got := f.call(f.key, "POST", "/v3/external_registry", fmt.Sprintf(`{"provider":"other","endpoint":%q,"slug":%q,"username":"u",`+
 			`"password":"test-secret","skipValidation":true}`, r[0], r[1])); got.status != 201 {
 			t.Fatalf("adding a registry: got %d %s", got.status, got.text)
@@ -42,6 +43,9 @@ func TestVendorsReadTheLogOfARegistry(t *testing.T) {
 	add(shop, "PROXY", "MANIFEST", "registry.example:5000/a/b", "1", 200, "INCOMPLETE")
 	add(shop, "REGISTRY", "MANIFEST", "mine/a/b", "1", 200, "")
 	add(shop, "CHART", "MANIFEST", "mine/a/b", "1", 200, "")
+	add(shop, "PROXY", "LIST", "listed.example/a", "", 200, "")
+	add(shop, "PROXY", "WRITE", "listed.example/a", "1", 403, "DENIED")
+	add(shop, "PROXY", "WRITE", "listed.example/a", "", 403, "DENIED")
 	if err := f.Meta().PutPullLines(t.Context(), lines); err != nil {
 		t.Fatal(err)
 	}
@@ -61,14 +65,16 @@ func TestVendorsReadTheLogOfARegistry(t *testing.T) {
 		"?endpoint=hub":  {members{"image": "docker.io/library/redis", "isSuccess": true}},
 		"?endpoint=port": {members{"image": "registry.example:5000/a/b", "isSuccess": false, "statusCode": 200.0, "error": "INCOMPLETE"}},
 		"?app=other":     mine[2:3],
+		"?endpoint=listed": {members{"action": "blob", "isSuccess": false}, members{"action": "manifest", "isSuccess": false},
+			members{"action": "manifest", "isSuccess": true}},
 	} {
 		got := f.call(f.key, "GET", "/v3/external_registry/logs"+path, "")
 		if s := differs("the answer", members{"logs": want}, got.body); got.status != 200 || s != "" {
 			t.Errorf("%s: got %d, %s in %s", path, got.status, s, got.text)
 		}
 	}
-	if got := f.call(f.key, "GET", "/v3/external_registry/logs", ""); strings.Count(got.text, "createdAt") != 7 {
-		t.Errorf("the logs of all registries: got %s, want 7 lines", got.text)
+	if got := f.call(f.key, "GET", "/v3/external_registry/logs", ""); strings.Count(got.text, "createdAt") != 10 {
+		t.Errorf("the logs of all registries: got %s, want 10 lines", got.text)
 	}
 	for path, want := range map[string]int{"?endpoint=nothing": 404, "?app=nothing": 404, "?pageSize=1001": 400} {
 		if got := f.call(f.key, "GET", "/v3/external_registry/logs"+path, ""); got.status != want {
