@@ -28,7 +28,7 @@ func (f *trustFlags) add(cmd *cobra.Command) {
 	to.StringArrayVar(&f.keys, "key", nil,
 		"public key that is trusted, a PEM `file`: of a vendor (ecrin license key) or of who exported (ecrin bundle key); repeatable")
 	to.StringArrayVar(&f.licenses, "license", nil,
-		"licence whose application's key is trusted, a `file`; with --key it is verified; repeatable")
+		"licence whose application's key is trusted, a `file`; with --key, one of a vendor must verify it; repeatable")
 	to.StringArrayVar(&f.revoked, "revoked", nil, revokedHelp)
 }
 

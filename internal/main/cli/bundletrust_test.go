@@ -51,6 +51,10 @@ func TestBundlesForPeople(t *testing.T) {
 	step(0, "bundle verify $apptar --key $appkey", "every byte is right")
 	step(0, "bundle verify $apptar --key $appkey --license $applicense", "1 of 1")
 	step(1, "bundle verify $apptar --key $bundlepub", "signed by a key that is not trusted here")
+	for _, one := range []string{"verify $apptar", "inspect $apptar", "import $apptar --to $host --data $data",
+		"join $apptar --output $withtar"} {
+		step(1, "bundle "+one+" --key $bundlepub --license $applicense", "--license ", "those of exporters", "ecrin license key")
+	}
 	shown := step(0, "bundle inspect $apptar --key $appkey --json")
 	_, id, _ := strings.Cut(shown, `"keyId": "`)
 	write("revoked", "# stolen\n"+id[:32]+" # the key of parts\n")

@@ -259,8 +259,66 @@ func TestSignatures(t *testing.T) {
 	if err := foreign.Add(otherText); err != nil {
 		t.Fatal(err)
 	}
-	if err := foreign.AddLicense(file); err == nil {
-		t.Error("a licence of another vendor is accepted")
+	if err := foreign.AddLicense(file); err == nil || !strings.Contains(err.Error(), "ecrin license key") {
+		t.Errorf("a licence of another vendor: got %v", err)
+	}
+}
+
+// Once a key is named, a licence is only trusted if it is signed by a vendor of these keys: the key of an exporter verifies none.
+func TestLicenseIsVerifiedOnceAKeyIsNamed(t *testing.T) {
+	t.Parallel()
+	file := func(root *rsa.PrivateKey) []byte {
+		signer, err := license.NewSigner(rsaKey(t), root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := license.Encode(license.License{ID: "id", AppSlug: "shop", Name: "big"}, license.V1, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	root := rsaKey(t)
+	vendor, err := license.PublicPEM(&root.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := bundle.NewOwnKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exporter, err := own.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, evil := file(root), file(rsaKey(t))
+	for what, one := range map[string]struct {
+		keys     []string
+		licenses [][]byte
+		right    bool
+	}{
+		"no key":                                  {nil, [][]byte{evil}, true},
+		"the vendor's":                            {[]string{vendor}, [][]byte{good}, true},
+		"the vendor's and an exporter's":          {[]string{exporter, vendor}, [][]byte{good}, true},
+		"two licences of one vendor":              {[]string{vendor}, [][]byte{good, file(root)}, true},
+		"an exporter's":                           {[]string{exporter}, [][]byte{good}, false},
+		"a stranger's licence, an exporter's key": {[]string{exporter}, [][]byte{evil}, false},
+		"a stranger's second licence":             {[]string{vendor}, [][]byte{good, evil}, false},
+		"a stranger's licence, both keys":         {[]string{vendor, exporter}, [][]byte{evil}, false},
+	} {
+		var keys bundle.Keys
+		for _, text := range one.keys {
+			if err := keys.Add(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		for _, text := range one.licenses {
+			err = errors.Join(err, keys.AddLicense(text))
+		}
+		if (err == nil) != one.right || err != nil && !strings.Contains(err.Error(), "ecrin license key") {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
 }
 

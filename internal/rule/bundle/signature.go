@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
@@ -74,6 +75,7 @@ var (
 // Keys are those that a receiver trusts. The zero value trusts none.
 type Keys struct {
 	roots, applications []*rsa.PublicKey
+	vendors             []*rsa.PublicKey // all root keys that were added; roots has those that no licence has narrowed
 	own                 []ed25519.PublicKey
 	revoked             map[string]bool
 }
@@ -93,33 +95,38 @@ func (k *Keys) Add(text string) error {
 	if err != nil {
 		return err
 	}
-	k.roots = append(k.roots, root)
+	k.roots, k.vendors = append(k.roots, root), append(k.vendors, root)
 	return nil
 }
 
-// AddLicense trusts the key of the application of a licence, which the root keys that were added before verify; without any, the caller
-// says by this that the licence is right.
+// AddLicense trusts the key of the application of a licence. If keys were added before, the root key of a vendor among them has to verify
+// the licence; without any key, the caller says by this that the licence is right.
 //
-// Errors: the file is no licence, or is signed by none of the root keys.
+// Errors: the file is no licence; keys were added, and none of them is the root key that has signed it.
 func (k *Keys) AddLicense(text []byte) error {
-	if len(k.roots) == 0 {
+	const next = "name the key of the vendor of the licence, which `ecrin license key` prints at the vendor's server"
+	if len(k.vendors)+len(k.own) == 0 {
 		key, err := license.ApplicationKey(text, nil)
 		if err == nil {
 			k.applications = append(k.applications, key)
 		}
 		return err
 	}
+	if len(k.vendors) == 0 {
+		return errors.New("the licence is not verified: the keys that are named are those of exporters, who sign no licences: " + next)
+	}
 	var all error
-	for i, root := range k.roots {
+	for _, root := range k.vendors {
 		key, err := license.ApplicationKey(text, root)
 		if err == nil {
 			// The licence narrows the trust to its application: the root key alone would trust all of the vendor.
-			k.applications, k.roots = append(k.applications, key), append(k.roots[:i:i], k.roots[i+1:]...)
+			k.applications = append(k.applications, key)
+			k.roots = slices.DeleteFunc(k.roots, func(one *rsa.PublicKey) bool { return one.Equal(root) })
 			return nil
 		}
 		all = errors.Join(all, err)
 	}
-	return all
+	return fmt.Errorf("%w: %s", all, next)
 }
 
 // Revoke refuses keys by their ids, which are in the lines of a text. What follows # in a line is a remark.
