@@ -159,6 +159,7 @@ func (m *Maker) plan(ctx context.Context, r Request, request string) (*plan, err
 	if err != nil {
 		return nil, err
 	}
+	c.addTags(r.Images)
 	s := &bundle.Statement{Format: bundle.StatementFormat, Set: NewSet(), CreatedAt: m.Now().UTC().Truncate(time.Second), Name: r.Name,
 		Application: r.Application, Images: c.images, Blobs: c.manifests, Left: c.left, Bases: r.Bases}
 	if s.Images == nil {

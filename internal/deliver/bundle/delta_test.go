@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/bundle"
 	rule "github.com/ecrin-dev/ecrin/internal/rule/bundle"
@@ -217,5 +218,72 @@ func TestBaseInAnotherRepository(t *testing.T) {
 	}
 	if _, err := to.Root(t).Docker(t).Repo("shop/api").VerifyAll(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// An image that is named with tag and digest arrives with both, by the digest even if the tag has moved, and counts once.
+func TestTagAndDigest(t *testing.T) {
+	t.Parallel()
+	from, to, s := newSide(t), newSide(t), newSigner(t)
+	pushed := pushAll(t, from)
+	api := from.Root(t).CreateRepository(t, "shop/pinned")
+	old, next := ocitest.NewImage(5, 40_000), ocitest.NewImage(6, 50_000)
+	api.Push(t, "1.0", old)
+	api.Push(t, "1.0", next)
+	r := bundle.Request{Name: "shop", Images: []rewrite.Reference{from.ref(t, "shop/pinned:1.0@"+old.Digest),
+		from.ref(t, "shop/web:multi@"+pushed)}}
+	path, made := s.create(t, from, r)
+	var names []string
+	for _, i := range made.Images {
+		names = append(names, strings.TrimPrefix(i.Name, from.host+"/shop/"))
+	}
+	if want := []string{"pinned@" + old.Digest, "pinned:1.0", "web@" + pushed, "web:multi"}; !slices.Equal(names, want) {
+		t.Errorf("got the images %v, want %v", names, want)
+	}
+	if made.Images[0].Inside < 40_000 || made.Images[1].Inside != 0 {
+		t.Errorf("got %+v, want each layer once", made.Images)
+	}
+	if _, err := s.load(t, to, path); err != nil {
+		t.Fatal(err)
+	}
+	if got := to.digest(t, "shop/pinned", "1.0"); got != old.Digest {
+		t.Errorf("the tag names %s, want %s", got, old.Digest)
+	}
+	if got := to.digest(t, "shop/web", "multi"); got != pushed {
+		t.Errorf("the tag of the index names %s, want %s", got, pushed)
+	}
+
+	// Where the tag is asked for too, what it names now keeps its name.
+	r.Images = []rewrite.Reference{from.ref(t, "shop/pinned:1.0@"+old.Digest), from.ref(t, "shop/pinned:1.0")}
+	path, _ = s.create(t, from, r)
+	if _, err := s.load(t, to, path); err != nil {
+		t.Fatal(err)
+	}
+	if got := to.digest(t, "shop/pinned", "1.0"); got != next.Digest {
+		t.Errorf("the tag names %s, want %s", got, next.Digest)
+	}
+}
+
+// An inventory has images without a tag, so that the next bundle leaves them out.
+func TestInventoryOfUntaggedImages(t *testing.T) {
+	t.Parallel()
+	from, to, s := newSide(t), newSide(t), newSigner(t)
+	im := ocitest.NewImage(5, 40_000)
+	from.Root(t).CreateRepository(t, "shop/old").Push(t, "1.0", im)
+	r := bundle.Request{Name: "shop", Images: []rewrite.Reference{from.ref(t, "shop/old@"+im.Digest)}}
+	path, _ := s.create(t, from, r)
+	if _, err := s.load(t, to, path); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := (&bundle.Taker{From: to.reg, Now: time.Now}).Take(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken.Images != 1 || len(taken.Inventory.Blobs) != 2 {
+		t.Errorf("got %d images and %d blobs, want 1 and 2", taken.Images, len(taken.Inventory.Blobs))
+	}
+	pushAll(t, from)
+	if taken, err = (&bundle.Taker{From: from.reg, Now: time.Now}).Take(t.Context(), []string{"shop/web"}); err != nil || taken.Images != 3 {
+		t.Errorf("got %+v, %v, want three tags: the platforms and the signature of the index are no images of their own", taken, err)
 	}
 }

@@ -86,6 +86,31 @@ func (f *finder) find(ctx context.Context, images []rewrite.Reference) (*content
 	return &f.content, errors.Join(errs...)
 }
 
+// addTags gives each image that is named with a tag and a digest the name with its tag too: containers name it by the digest, and what
+// copies or lists it needs the tag. The digest decides what is read, also if the tag has moved. If a tag is asked for without a digest, or
+// with several, the first image that got its name keeps it.
+func (c *content) addTags(images []rewrite.Reference) {
+	taken, byName := map[string]bool{}, map[string]bundle.Image{}
+	for _, i := range c.images {
+		taken[i.Name], byName[i.Name] = true, i
+	}
+	for _, r := range images {
+		i, ok := byName[bundle.Whole(r)]
+		if r.Tag == "" || r.Digest == "" || !ok {
+			continue
+		}
+		r.Digest = ""
+		tagged := bundle.Image{Name: bundle.Whole(r), Ref: i.Ref, Bytes: i.Bytes} // what belongs to it is with the first name
+		if taken[tagged.Name] {
+			continue
+		}
+		taken[tagged.Name] = true
+		at := slices.IndexFunc(c.images, func(one bundle.Image) bool { return one.Name == i.Name })
+		c.images = slices.Insert(c.images, at+1, tagged)
+		c.of[tagged.Name] = c.of[i.Name]
+	}
+}
+
 // image finds what one image consists of.
 func (f *finder) image(ctx context.Context, r rewrite.Reference) (bundle.Image, error) {
 	whole := bundle.Whole(r)

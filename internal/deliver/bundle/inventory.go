@@ -19,7 +19,7 @@ import (
 type Taken struct {
 	Inventory *bundle.Inventory
 	Bytes     int64    // that were hashed
-	Images    int      // tags
+	Images    int      // tags, and images that neither a tag nor another image names
 	Damaged   []string // digests whose bytes are wrong or cannot be read, each with its repository
 }
 
@@ -38,7 +38,8 @@ type listed struct {
 	repos  []string
 }
 
-// Take reads and hashes all blobs of the images with tags in some repositories; with none, in all that the registry lists.
+// Take reads and hashes all blobs of the images in some repositories; with none, in all that the registry lists. Images without a tag are
+// among them only if the registry lists them, which those of the kind ECR do.
 //
 // Errors: those of the registry, but for blobs that are missing or damaged; that of ctx.
 func (t *Taker) Take(ctx context.Context, repos []string) (*Taken, error) {
@@ -76,9 +77,15 @@ func (t *Taker) repository(ctx context.Context, repo string, all map[name.Digest
 	if err != nil && !errors.Is(err, upstream.NotFound) {
 		return err
 	}
-	seen := map[string]bool{}
-	queue := tags
-	out.Images += len(tags)
+	untagged, err := t.From.Untagged(ctx, repo)
+	if err != nil && !errors.Is(err, upstream.Invalid) && !errors.Is(err, upstream.NotFound) && !errors.Is(err, upstream.Denied) {
+		return err
+	}
+	seen, named := map[string]bool{}, map[string]bool{} // by another image
+	queue := slices.Clone(tags)
+	for _, d := range untagged {
+		queue = append(queue, d.String())
+	}
 	for n := 0; n < len(queue); n++ {
 		m, err := t.From.Manifest(ctx, repo, queue[n], upstream.ManifestOptions{})
 		if errors.Is(err, upstream.NotFound) {
@@ -96,7 +103,8 @@ func (t *Taker) repository(ctx context.Context, repo string, all map[name.Digest
 			return err
 		}
 		for _, child := range parsed.Manifests {
-			if d := child.Digest.String(); !seen[d] {
+			d := child.Digest.String()
+			if named[d] = true; !seen[d] {
 				queue = append(queue, d)
 			}
 		}
@@ -105,7 +113,8 @@ func (t *Taker) repository(ctx context.Context, repo string, all map[name.Digest
 			return err
 		}
 		for _, one := range more {
-			if d := one.Digest.String(); !seen[d] {
+			d := one.Digest.String()
+			if named[d] = true; !seen[d] {
 				queue = append(queue, d)
 			}
 		}
@@ -124,6 +133,12 @@ func (t *Taker) repository(ctx context.Context, repo string, all map[name.Digest
 			if len(have.repos) < bundle.MaxAt && !slices.Contains(have.repos, repo) {
 				have.repos = append(have.repos, repo)
 			}
+		}
+	}
+	out.Images += len(tags)
+	for _, d := range untagged {
+		if !named[d.String()] {
+			out.Images++
 		}
 	}
 	return nil

@@ -364,9 +364,9 @@ func (c *commands) importBundle(ctx context.Context, paths []string, keys *rule.
 func (c *commands) bundleInventory() *cobra.Command {
 	cmd := &cobra.Command{Use: "inventory HOST[/REPOSITORY]…", Args: atLeastOne("HOST"),
 		Short: "List what a registry has, each layer read and hashed, for the next bundle",
-		Long: `Read and hash every layer of the images with tags in some repositories of a registry, or in all that it lists, and write a signed and
-dated list. A bundle that is made with it (ecrin bundle create --have) has only what is absent here. Layers that are missing or damaged are
-reported, and are not in the list.`,
+		Long: `Read and hash every layer of the images in some repositories of a registry, or in all that it lists, and write a signed and dated list. A
+bundle that is made with it (ecrin bundle create --have) has only what is absent here. Layers that are missing or damaged are reported,
+and are not in the list. Images without a tag are in it if the registry is one of ECR or ecrin: others list tags only.`,
 		Example: "  ecrin bundle inventory registry.example.com --output have.json\n" +
 			"  ecrin bundle inventory localhost:5100/shop/api localhost:5100/shop/web --output have.json"}
 	var f bundleFlags
