@@ -181,7 +181,7 @@ func (c *Check) elsewhere(ctx context.Context, p Place, image rewrite.Reference,
 		bad.Text += "; " + err.Error()
 		return bad
 	}
-	copied := InRegion(image, from, c.Region)
+	copied := InRegion(image, p, there.Registry.Region)
 	if f, problem := c.Server.Look(ctx, there, ""); problem == nil && (digest == "" || f.Digest == digest) {
 		bad.Text += "; its replicated copy there is " + copied.String()
 		bad.Add = []string{"use the name " + copied.String()}
@@ -196,19 +196,16 @@ func (c *Check) elsewhere(ctx context.Context, p Place, image rewrite.Reference,
 	return bad
 }
 
-// InRegion returns the name of the copy of an image that replication makes in another region.
-func InRegion(image rewrite.Reference, from, to string) rewrite.Reference {
+// InRegion returns the name of the copy that replication makes of an image at a place in another region. A name without a region, which is
+// of the default registry of the server, gets the account and the region before the repository.
+func InRegion(image rewrite.Reference, p Place, to name.Region) rewrite.Reference {
 	host := strings.Split(image.Host, ".")
-	if i := slices.Index(host, from); i >= 0 {
-		host[i] = to
+	if i := slices.Index(host, p.Registry.Region.String()); i >= 0 {
+		host[i] = to.String()
 		image.Host = strings.Join(host, ".")
 		return image
 	}
-	parts := strings.Split(image.Path, "/")
-	if len(parts) > 2 && parts[1] == from {
-		parts[1] = to
-		image.Path = strings.Join(parts, "/")
-	}
+	image.Path = p.Registry.Account.String() + "/" + to.String() + "/" + p.Repo.String()
 	return image
 }
 

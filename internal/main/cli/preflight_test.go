@@ -178,6 +178,39 @@ func TestR5AnotherRegion(t *testing.T) {
 	}
 }
 
+// The name of a copy has account and region where that of the image has none, because it is of the default registry.
+func TestPreflightNameOfTheCopy(t *testing.T) {
+	t.Parallel()
+	s := shipped{Server: apptest.Start(t, apptest.Options{})}
+	root, host := s.Root(t), strings.TrimPrefix(s.URL, "http://")
+	root.CreateRepository(t, "team/app").Push(t, "1.0", ocitest.NewImage(7, 2000))
+	s.cluster(t, "west", "eu-west-2", root.ID)
+	copied := host + "/" + root.ID + "/eu-west-2/team/app"
+	dir := t.TempDir()
+	for image, want := range map[string]string{
+		host + "/team/app:1.0":                                              copied + ":1.0",
+		host + "/team/app@" + ocitest.NewImage(7, 2000).Digest:              copied + "@" + ocitest.NewImage(7, 2000).Digest,
+		host + "/" + root.ID + "/" + root.Region + "/team/app:1.0":          copied + ":1.0",
+		root.ID + ".dkr.ecr." + root.Region + ".amazonaws.com/team/app:1.0": root.ID + ".dkr.ecr.eu-west-2.amazonaws.com/team/app:1.0",
+	} {
+		file := filepath.Join(dir, "pod.yaml")
+		writeFile(t, file, "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: "+image+"}]}\n")
+		code, _, add := preflight(t, 3, file, "--cluster", "west", "--data", s.Dir).problem(t)
+		if code != "RegionDiffers" || len(add) != 2 || add[1] != "then use the name "+want {
+			t.Errorf("%s: got %s, %q, want the name %s", image, code, add, want)
+		}
+	}
+	root.In("eu-west-2").CreateRepository(t, "team/app").Push(t, "1.0", ocitest.NewImage(7, 2000))
+	file := filepath.Join(dir, "pod.yaml")
+	writeFile(t, file, "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: \""+host+"/team/app:1.0\"}]}\n")
+	if _, _, add := preflight(t, 3, file, "--cluster", "west", "--data", s.Dir).problem(t); len(add) != 1 ||
+		add[0] != "use the name "+copied+":1.0" {
+		t.Errorf("with the copy: got %q", add)
+	}
+	writeFile(t, file, "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: \""+copied+":1.0\"}]}\n")
+	preflight(t, 0, file, "--cluster", "west", "--data", s.Dir)
+}
+
 // iamOf returns a client of IAM.
 func iamOf(url string, a apptest.Account) *iam.Client {
 	return iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &url,
