@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -117,13 +119,21 @@ func (c *commands) endpointAt(ctx context.Context, a registryAccess, host string
 		if err != nil {
 			return e, err
 		}
-		var k ecrintypes.GetAccountCredentialsResponse
-		if err := s.Call(ctx, "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{}, &k); err != nil {
-			return e, err
+		of := func(ctx context.Context, account, region string) (*upstream.AWS, error) {
+			var k ecrintypes.GetAccountCredentialsResponse
+			if err := s.Call(ctx, "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{AccountId: account}, &k); err != nil {
+				return nil, err
+			}
+			return &upstream.AWS{Region: cmp.Or(region, k.Region), API: s.Server.URL,
+				Credentials: credentials.NewStaticCredentialsProvider(k.AccessKey.AccessKeyId, k.AccessKey.SecretAccessKey, "").Retrieve}, nil
 		}
 		e.Kind = upstream.ECR
-		e.AWS = &upstream.AWS{Region: k.Region, API: s.Server.URL,
-			Credentials: credentials.NewStaticCredentialsProvider(k.AccessKey.AccessKeyId, k.AccessKey.SecretAccessKey, "").Retrieve}
+		if e.AWS, err = of(ctx, "", ""); err != nil {
+			return e, err
+		}
+		e.Of = func(ctx context.Context, r name.Registry) (*upstream.AWS, error) {
+			return of(ctx, r.Account.String(), r.Region.String())
+		}
 		return e, nil
 	}
 	getenv := func(key string) string { return c.lookup(key, "") }

@@ -13,11 +13,14 @@ import (
 // Errors: an [Error], of which Denied means that the credentials lack ecr:CreateRepository, or that of ctx. Invalid: the registry has
 // another kind, whose protocol cannot create a repository.
 func (r *Registry) CreateRepository(ctx context.Context, repo string) error {
-	t, ok := r.auth.(*ecrTokens)
-	if !ok {
+	if _, ok := r.auth.(*ecrTokens); !ok {
 		return invalid("the registry creates repositories only by a push")
 	}
-	_, err := t.api.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: &repo})
+	t, repo, err := r.tokensOf(ctx, repo)
+	if err != nil {
+		return err
+	}
+	_, err = t.api.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: &repo})
 	if err == nil {
 		return nil
 	}

@@ -157,19 +157,23 @@ func replayable(req *http.Request) bool {
 func (r *Registry) attempt(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	scopes := strings.Join(auth.GetAllScopesForHost(ctx, r.host), " ")
-	header, err := r.auth.header(ctx, scopes)
+	by, err := r.authFor(ctx, req.URL.Path)
+	if err != nil {
+		return nil, err
+	}
+	header, err := by.header(ctx, scopes)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := r.follow(req, header)
 	if err == nil {
-		r.auth.accepted(header)
+		by.accepted(header)
 	}
 	f, refused := errors.AsType[*failure](err)
 	if !refused || !f.origin || f.Status != http.StatusUnauthorized && f.Status != http.StatusForbidden {
 		return resp, err
 	}
-	other, err := r.auth.renew(ctx, scopes, header, f)
+	other, err := by.renew(ctx, scopes, header, f)
 	switch {
 	case err != nil:
 		return nil, err
@@ -177,7 +181,7 @@ func (r *Registry) attempt(req *http.Request) (*http.Response, error) {
 		return nil, f
 	}
 	if resp, err = r.follow(req, other); err == nil {
-		r.auth.accepted(other)
+		by.accepted(other)
 		return resp, nil
 	}
 	if f, refused = errors.AsType[*failure](err); refused && f.origin && f.Status == http.StatusUnauthorized {

@@ -18,9 +18,9 @@ const maxUntagged = 1_000_000 // images of a repository that are listed
 //
 // Errors: an [Error], or that of ctx. Invalid: the registry is not of the kind ECR; the protocol of others lists tags only.
 func (r *Registry) Untagged(ctx context.Context, repo string) ([]name.Digest, error) {
-	t, ok := r.auth.(*ecrTokens)
-	if !ok {
-		return nil, invalid("the registry lists tags only")
+	t, repo, err := r.tokensOf(ctx, repo)
+	if err != nil {
+		return nil, err
 	}
 	var all []name.Digest
 	in := &ecr.ListImagesInput{RepositoryName: &repo, MaxResults: aws.Int32(1000),

@@ -24,6 +24,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -117,6 +118,10 @@ type Endpoint struct {
 	Password   secret.String // of OCI
 	TokenHosts []string      // of OCI: hosts, HOST or HOST:PORT, that may issue tokens, beside Host and the known ones
 	AWS        *AWS          // of ECR
+
+	// Of returns what gives the token of a registry that the path of a repository names by ACCOUNT/REGION/, as paths of ecrin do; nil if
+	// all repositories have that of AWS. Of ECR.
+	Of func(context.Context, name.Registry) (*AWS, error)
 }
 
 // Registry is a registry of another installation or vendor, with its credentials and tokens. Keep it for all requests
@@ -127,8 +132,10 @@ type Registry struct {
 	http string // scheme, http or https
 	kind Kind
 	auth authorizer
+	of   func(context.Context, name.Registry) (*AWS, error) // nil for none
 
 	mu    sync.Mutex
+	named map[name.Registry]*ecrTokens
 	repos map[string]*remote.Repository // share what oras-go has found out; by name
 }
 
@@ -161,6 +168,7 @@ func (c *Client) Registry(e Endpoint) (*Registry, error) {
 		if r.auth, err = newECRTokens(c, host, e.AWS); err != nil {
 			return nil, err
 		}
+		r.of, r.named = e.Of, map[name.Registry]*ecrTokens{}
 	default:
 		return nil, invalid("the kind of the registry is unknown")
 	}
