@@ -218,6 +218,7 @@ func (c *Check) mayPull(ctx context.Context, p Place) (string, *Problem) {
 		return Unknown, nil
 	}
 	region := p.Registry.Region.String()
+	var missing []ecrintypes.Explanation
 	for _, action := range []string{token, "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"} {
 		in := &ecrintypes.ExplainAccessRequest{Principal: c.Principal, Action: action}
 		if action != token {
@@ -229,49 +230,95 @@ func (c *Check) mayPull(ctx context.Context, p Place) (string, *Problem) {
 		var out ecrintypes.ExplainAccessResponse
 		if err := c.Server.Call(ctx, region, "ExplainAccess", in, &out); err != nil {
 			return Unknown, &Problem{Code: "PermissionUnknown", Text: fmt.Sprintf("whether %s may pull cannot be found out: %v", c.Principal, err),
-				Add: []string{}}
+				Add: []string{"name a principal of an account that this server has (ecrin account list), or make its account " +
+					"(ecrin account create): the policies of others are not known here"}}
 		}
 		if e := out.Explanation; !e.Allowed {
-			return MayNotPull, c.denied(ctx, p, e)
+			missing = append(missing, e)
 		}
+	}
+	if len(missing) > 0 {
+		return MayNotPull, c.denied(ctx, p, missing)
 	}
 	return MayPull, nil
 }
 
-// Identity is the policy that lets a principal log in.
-const Identity = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}]}`
-
-// denied is the problem of a principal that may not pull, with the policies to paste.
-func (c *Check) denied(ctx context.Context, p Place, e ecrintypes.Explanation) *Problem {
-	bad := &Problem{Code: AccessDenied, Text: AccessDenied + ": " + e.Text}
-	if e.Action == token {
+// denied is the problem of a principal that may not pull, with the policies to paste for all that is missing: the explanations of the
+// requests of a pull that are denied.
+func (c *Check) denied(ctx context.Context, p Place, missing []ecrintypes.Explanation) *Problem {
+	first := missing[0]
+	bad := &Problem{Code: AccessDenied, Text: AccessDenied + ": " + first.Text}
+	if first.Action == token {
 		bad.Text += "; its identity policy needs " + token + " on the resource * (a repository policy cannot allow it)"
-		bad.Add = []string{"an identity policy of " + e.PrincipalArn + ":\n" + Identity}
-		return bad
 	}
-	for _, l := range e.Layers {
-		if l.Verdict == ecrintypes.VerdictExplicitDeny {
-			bad.Add = append(bad.Add, fmt.Sprintf("a statement denies it; ecrin explain --as %s --action %s --on %s names it", c.Principal,
-				e.Action,
-				p.Registry.String()+"/"+p.Repo.String()))
-			return bad
+	for _, e := range missing {
+		for _, l := range e.Layers {
+			if l.Verdict == ecrintypes.VerdictExplicitDeny {
+				bad.Add = append(bad.Add, fmt.Sprintf("a statement denies it; ecrin explain --as %s --action %s --on %s names it", c.Principal,
+					e.Action, p.Registry.String()+"/"+p.Repo.String()))
+				return bad
+			}
 		}
 	}
 	who, err := policy.ParsePrincipal(c.Principal)
-	if err != nil || who.Account == p.Registry.Account {
-		bad.Add = append(bad.Add, cmp.Or(explain.Cure(e), "let an administrator of the account look at: ecrin explain --as "+c.Principal))
-		return bad
+	own := err != nil || who.Account == p.Registry.Account
+	if missing[len(missing)-1].Action != token && !own {
+		if text, changed := c.pullPolicy(ctx, p, who); changed {
+			bad.Add = append(bad.Add, fmt.Sprintf("the policy of the repository %s in %s, by its owner:\n%s", p.Repo, p.Registry, text))
+		}
 	}
-	if text, changed := c.pullPolicy(ctx, p, who); changed {
-		bad.Add = append(bad.Add, fmt.Sprintf("the policy of the repository %s in %s, by its owner:\n%s", p.Repo, p.Registry, text))
+	needs := identityNeeds(missing)
+	if needs != "" {
+		bad.Add = append(bad.Add, "an identity policy of "+c.identity(first.PrincipalArn)+":\n"+needs)
 	}
-	if at := slices.IndexFunc(e.Changes, func(o ecrintypes.PolicyChange) bool { return o.Layer == policy.LayerIdentity.String() }); at >= 0 {
-		bad.Add = append(bad.Add, "an identity policy of "+e.PrincipalArn+":\n"+e.Changes[at].Add)
-	}
-	if len(bad.Add) == 0 {
-		bad.Add = append(bad.Add, explain.Cure(e))
+	for _, e := range missing {
+		other := slices.ContainsFunc(e.Changes, func(o ecrintypes.PolicyChange) bool {
+			return o.Layer != policy.LayerIdentity.String() && o.Layer != policy.LayerResource.String()
+		})
+		if other || len(bad.Add) == 0 {
+			bad.Add = append(bad.Add, cmp.Or(explain.Cure(e), "let an administrator of the account look at: ecrin explain --as "+c.Principal))
+			break
+		}
 	}
 	return bad
+}
+
+// identityNeeds returns the identity policy that allows all that is missing and that an identity policy can allow; "" for nothing.
+func identityNeeds(missing []ecrintypes.Explanation) string {
+	var login string
+	var actions []string
+	resource := ""
+	for _, e := range missing {
+		if !slices.ContainsFunc(e.Changes, func(o ecrintypes.PolicyChange) bool { return o.Layer == policy.LayerIdentity.String() }) {
+			continue
+		}
+		if e.Action == token {
+			login = `{"Effect":"Allow","Action":"` + token + `","Resource":"*"}`
+			continue
+		}
+		actions, resource = append(actions, `"`+e.Action+`"`), e.Resource
+	}
+	all := []string{login}
+	if len(actions) > 0 {
+		all = append(all, `{"Effect":"Allow","Action":[`+strings.Join(actions, ",")+`],"Resource":"`+resource+`"}`)
+	}
+	if all = slices.DeleteFunc(all, func(s string) bool { return s == "" }); len(all) == 0 {
+		return ""
+	}
+	return `{"Version":"2012-10-17","Statement":[` + strings.Join(all, ",") + `]}`
+}
+
+// identity returns who has the identity policies of the principal, whose ARN in explanations is given: for a session, which has none, its
+// role.
+func (c *Check) identity(arn string) string {
+	if strings.Contains(c.Principal, ":role/") {
+		return c.Principal
+	}
+	if before, after, ok := strings.Cut(arn, ":assumed-role/"); ok {
+		role, _, _ := strings.Cut(after, "/")
+		return "the role " + role + " of the account " + before[strings.LastIndexByte(before, ':')+1:]
+	}
+	return arn
 }
 
 // pullPolicy returns the policy of a repository that lets the account of a principal pull: the present one with the statement that

@@ -255,6 +255,58 @@ func TestR6Token(t *testing.T) {
 	}
 }
 
+// What is told to be pasted is all that is missing for a pull, for the role of a session: pasting it makes the next check pass.
+func TestR4IdentityPolicyToPaste(t *testing.T) {
+	t.Parallel()
+	s := ship(t)
+	paste := func(a apptest.Account, label, add string) {
+		t.Helper()
+		_, text, _ := strings.Cut(add, "\n")
+		if _, err := iamOf(s.URL, a).PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &label, PolicyName: &label,
+			PolicyDocument: &text}); err != nil {
+			t.Fatalf("pasting %q: %v", add, err)
+		}
+	}
+	for _, c := range []struct {
+		a             apptest.Account
+		label, policy string
+		adds          int
+	}{
+		{s.owner, "none", "", 1},
+		{s.owner, "token", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}]}`, 1},
+		{s.puller, "elsewhere", "", 2},
+	} {
+		role := newRole(t, s.URL, c.a, c.label)
+		if c.policy != "" {
+			label := "first"
+			if _, err := iamOf(s.URL, c.a).PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &c.label, PolicyName: &label,
+				PolicyDocument: &c.policy}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, add := preflight(t, 3, s.template, "--principal", role, "--data", s.Dir).problem(t)
+		if len(add) != c.adds || !strings.HasPrefix(add[len(add)-1], "an identity policy of "+role+":\n") {
+			t.Errorf("%s: got %q", c.label, add)
+			continue
+		}
+		session := "arn:aws:sts::" + c.a.ID + ":assumed-role/" + c.label + "/s"
+		if _, _, add := preflight(t, 3, s.template, "--principal", session, "--data", s.Dir).problem(t); !strings.HasPrefix(add[len(add)-1],
+			"an identity policy of the role "+c.label+" of the account "+c.a.ID+":\n") {
+			t.Errorf("a session of %s: got %q", c.label, add)
+		}
+		if len(add) > 1 {
+			_, text, _ := strings.Cut(add[0], "\n")
+			s.policy(t, text)
+		}
+		paste(c.a, c.label, add[len(add)-1])
+		preflight(t, 0, s.template, "--principal", role, "--data", s.Dir)
+	}
+	code, _, add := preflight(t, 3, s.template, "--principal", "arn:aws:iam::999999999999:role/x", "--data", s.Dir).problem(t)
+	if code != "PermissionUnknown" || len(add) != 1 || !strings.Contains(add[0], "ecrin account list") {
+		t.Errorf("an account that is not known: got %s, %q", code, add)
+	}
+}
+
 // All kinds of files are told apart, and their images found.
 func TestPreflightKinds(t *testing.T) {
 	t.Parallel()
