@@ -280,6 +280,17 @@ func TestListsOfCustomers(t *testing.T) {
 	want(none, "_catalog", "repositories", 403)
 	want("", "_catalog", "repositories", 401)
 
+	// Of an image that was not fetched, and that no release names, the list is empty. No answer has the name under which it is stored.
+	other := "proxy/shop/" + s.Host + "/demo-apps/other"
+	layer := ocitest.NewImage(1, 1000).Digest
+	if a := get(t, s.near, all, http.MethodGet, other+"/tags/list"); a.Status != 200 || string(a.Body) != `{"name":"`+other+`","tags":[]}` {
+		t.Errorf("the tags of an image that was not fetched: got %d %q", a.Status, a.Body)
+	}
+	if a := get(t, s.near, all, http.MethodGet, other+"/blobs/"+layer); a.Status != 404 || strings.Contains(string(a.Body), "proxy/aws") ||
+		!strings.Contains(string(a.Body), other) {
+		t.Errorf("a layer of an image that was not fetched: got %d %s", a.Status, a.Body)
+	}
+
 	id, digest := s.customer(t, "shop", "a digest")
 	s.ok(t, "PutEntitlement", ecrintypes.PutEntitlementRequest{ApplicationSlug: "shop", CustomerId: id, Repositories: []string{"shop/*"},
 		ImageDigests: []string{ocitest.NewImage(2, 1000).Digest}}, nil)

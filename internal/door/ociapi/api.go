@@ -295,6 +295,9 @@ func (q *request) missing(op *operation) error {
 	if op.needs == pushable && errors.As(q.absent, &e) && e.Code == fault.RepositoryNotFound {
 		return e.With("create", "aws ecr create-repository --repository-name "+q.repo.String()+" --region "+q.reg.Region.String())
 	}
+	if q.up != nil && errors.As(q.absent, &e) && e.Code == fault.RepositoryNotFound { // its name is that of where it is stored
+		return fault.RepositoryNotFound.New("nothing of the image %s was fetched yet: pull its manifest", q.target.name)
+	}
 	return q.absent
 }
 

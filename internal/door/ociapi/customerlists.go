@@ -26,7 +26,7 @@ const (
 //
 // Source: the vendors' documentation of the proxy, which ignores the parameters of pages.
 func (a *API) customersTags(q *request, ask guard.Ask) ([]guard.Ask, error) {
-	q.listed = nil
+	q.listed = []string{} // not null in an answer
 	var tags []string
 	var err error
 	if q.up == nil {
@@ -34,6 +34,7 @@ func (a *API) customersTags(q *request, ask guard.Ask) ([]guard.Ask, error) {
 			tags, _, err = a.registry.Tags(q.r.Context(), q.found, "", maxListedTags)
 		}
 	} else {
+		q.absent = nil // what was not fetched yet has a list too
 		var images []vendor.ReleaseImage
 		images, err = a.vendor.RecentImages(q.r.Context(), q.caller.Application, listedReleases)
 		for _, i := range images {
@@ -71,7 +72,7 @@ func (a *API) customersTags(q *request, ask guard.Ask) ([]guard.Ask, error) {
 // customersCatalog sets the names by which a customer pulls the images of the newest releases that its entitlements allow. It returns the
 // ask for one of them; without any, that for all repositories, which is denied.
 func (a *API) customersCatalog(q *request, ask guard.Ask) ([]guard.Ask, error) {
-	q.listed = nil
+	q.listed = []string{} // not null in an answer
 	asks := append(q.asks[:0], ask)
 	images, err := a.vendor.RecentImages(q.r.Context(), q.caller.Application, listedReleases)
 	if err != nil {
