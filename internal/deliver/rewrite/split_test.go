@@ -32,6 +32,8 @@ func forms() []rule.File {
 	add("custom.yaml", "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: t, annotations: {image: quay.io/org/i1}}\nspec:\n"+
 		"  image: quay.io/org/i1:1\n  pods: {containers: [{name: a, image: 'quay.io/org/i2:1'}]}\n---\napiVersion: example.com/v1\nkind: Thing\n"+
 		"metadata: {name: u}\nspec: {template: {spec: {containers: [{name: a, image: 'quay.io/org/i3:2'}], imagePullSecrets: [{name: own}]}}}\n")
+	add("volume.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: v}\nspec: {containers: [{name: a, image: redis}], volumes: [{name: a, image: "+
+		"{reference: quay.io/org/v}}]}\n")
 	add("text.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: text}\ndata:\n  a: |\n    ---\n    image: quay.io/org/i1\n  b: \"x\\ty\"\n")
 	return files
 }

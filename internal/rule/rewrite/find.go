@@ -33,6 +33,7 @@ type Object struct {
 	Excluded          bool // an annotation says that it is not installed
 	images            []string
 	pods              podPath
+	volumes           []volume // whose content is an image
 	secrets           []string // names in imagePullSecrets that it has
 	generatedNameOnly bool
 }
@@ -41,6 +42,9 @@ type Object struct {
 func (o Object) String() string {
 	return fmt.Sprintf("%s %s in %s line %d", o.Kind, o.Name, o.File, o.Line)
 }
+
+// volume is a volume of pods whose content is an image.
+type volume struct{ name, image string }
 
 // podPath says where an object has the spec of its pods.
 type podPath uint8
@@ -147,10 +151,11 @@ func remarks(text []byte) bool {
 // truth returns a value of an annotation as text, also one that is a boolean by mistake.
 func truth(v any) string { return strings.ToLower(fmt.Sprint(v)) }
 
-// Find finds the images in files whose names end in .yaml, .yml or .json: those of the containers and init containers of pods, of what has
-// a template of pods, and of jobs that are scheduled. Lists are looked into. Other files are left alone.
+// Find finds the images in files whose names end in .yaml, .yml or .json: those of the containers, init containers and volumes of pods, of
+// what has a template of pods, and of jobs that are scheduled. Lists are looked into. Other files are left alone.
 //
-// An image in another place, such as a custom resource or an ephemeral container, is in Unseen.
+// An image in another place, such as a custom resource or an ephemeral container, is in Unseen, and so is one of a volume of a custom
+// resource: lists of those cannot be patched by name.
 func Find(files []File) Found {
 	var f Found
 	byRef := map[string]*Image{}
@@ -309,6 +314,18 @@ func (o *Object) take(at podPath, spec map[string]any, where string, seen map[st
 			seen[fmt.Sprintf("%s.%s[%d].image", where, list, i)] = true
 		}
 	}
+	volumes, _ := spec["volumes"].([]any)
+	for i, v := range volumes {
+		one, _ := v.(map[string]any)
+		label, _ := one["name"].(string)
+		text, _ := child(one, "image")["reference"].(string)
+		if text == "" || label == "" || !mergesByName(*o) {
+			continue
+		}
+		o.pods = at
+		o.images, o.volumes = append(o.images, text), append(o.volumes, volume{label, text})
+		seen[fmt.Sprintf("%s.volumes[%d].image.reference", where, i)] = true
+	}
 	secrets, _ := spec["imagePullSecrets"].([]any)
 	for _, s := range secrets {
 		one, _ := s.(map[string]any)
@@ -338,6 +355,9 @@ func (f *Found) unseen(o Object, v any, at string, seen map[string]bool, depth i
 			where := strings.TrimPrefix(at+"."+key, ".")
 			if text, ok := v[key].(string); ok && imageKey(key) && !seen[where] && looksLikeImage(text, key) {
 				f.Unseen = append(f.Unseen, Unseen{Object: o, Path: where, Text: text})
+			}
+			if text, ok := child(v, key)["reference"].(string); ok && key == "image" && !seen[where+".reference"] && looksLikeImage(text, key) {
+				f.Unseen = append(f.Unseen, Unseen{Object: o, Path: where + ".reference", Text: text})
 			}
 			f.unseen(o, v[key], where, seen, depth+1)
 		}

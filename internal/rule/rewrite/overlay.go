@@ -20,6 +20,7 @@ const (
 	Kustomization  = "kustomization.yaml"
 	secretFile     = "secret.yaml"
 	patchFile      = "pullsecrets.yaml"
+	volumesFile    = "volumes.yaml"
 	labelsFile     = "backup-label-transformer.yaml"
 	slugAnnotation = "kots.io/app-slug"
 )
@@ -195,7 +196,11 @@ func (o Object) patch(name, secret string) object {
 			}
 		}
 	}
-	var spec any = map[string]any{"imagePullSecrets": list}
+	return o.withSpec(name, map[string]any{"imagePullSecrets": list})
+}
+
+// withSpec returns a patch with a part of the spec of the pods.
+func (o Object) withSpec(name string, spec any) object {
 	inner := func(key string, v any) map[string]any { return map[string]any{key: v} }
 	switch o.pods {
 	case templateOf:
@@ -206,7 +211,36 @@ func (o Object) patch(name, secret string) object {
 	return object{APIVersion: o.APIVersion, Kind: o.Kind, Metadata: metadata{Name: name, Namespace: o.Namespace}, Spec: spec}
 }
 
-// mergesByName reports whether kustomize merges lists of pull secrets of an object by name: of the kinds of Kubernetes itself.
+// volumes returns the patches that rename the images of volumes, nil for none: kustomize does not look there, or only in some kinds.
+func volumes(objects []Object, renames []Rename) []byte {
+	to := map[string]string{}
+	for _, r := range renames {
+		to[r.Name] = r.NewName
+	}
+	var all []any
+	done := map[string]bool{}
+	for _, o := range objects {
+		var list []any
+		for _, v := range o.volumes {
+			r, err := ParseReference(v.image)
+			if err != nil || to[r.Name()] == "" {
+				continue
+			}
+			list = append(list, map[string]any{"name": v.name,
+				"image": map[string]any{"reference": to[r.Name()] + strings.TrimPrefix(r.String(), r.Name())}})
+		}
+		if len(list) > 0 && o.Name != "" && !done[o.key()] {
+			done[o.key()] = true
+			all = append(all, o.withSpec(o.Name, map[string]any{"volumes": list}))
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return documents(all)
+}
+
+// mergesByName reports whether kustomize merges lists of pull secrets and volumes of an object by name: of the kinds of Kubernetes itself.
 func mergesByName(o Object) bool {
 	group, _, ok := strings.Cut(o.APIVersion, "/")
 	return !ok || slices.Contains([]string{"apps", "batch", "extensions"}, group)
@@ -272,6 +306,10 @@ func (m Midstream) Files() (files []File, unpatched []Object) {
 		}
 		k.Resources = []string{secretFile}
 		add(secretFile, m.Secrets.YAML())
+	}
+	if patches := volumes(m.Objects, m.Renames); len(patches) > 0 {
+		k.Patches = append(k.Patches, volumesFile)
+		add(volumesFile, patches)
 	}
 	k.Transformers = []string{labelsFile}
 	add(labelsFile, documents([]any{map[string]any{

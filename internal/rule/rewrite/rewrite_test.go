@@ -410,6 +410,38 @@ func TestP11LocalRegistry(t *testing.T) {
 	}
 }
 
+// Images of volumes are found and renamed in all kinds that have pods, also in pods without another image of the registry. Those of custom
+// resources are reported.
+func TestImagesOfVolumes(t *testing.T) {
+	t.Parallel()
+	const volumes = `volumes: [{name: w, emptyDir: {}}, {name: v, image: {reference: "quay.io/org/model:1", pullPolicy: Always}}]`
+	pod := `{containers: [{name: a, image: "nginx:1"}], ` + volumes + `}`
+	other := strings.ReplaceAll(pod, "model", "other")
+	text := `{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: ` + pod + `}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, namespace: n}, spec: {template: {spec: ` + pod + `}}}
+---
+{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {jobTemplate: {spec: {template: {spec: ` + pod + `}}}}}
+---
+{apiVersion: example.com/v1, kind: Rollout, metadata: {name: r}, spec: {template: {spec: ` + other + `}}}
+`
+	found := rewrite.Find([]rewrite.File{{Path: "all.yaml", Data: []byte(text)}})
+	if len(found.Images) != 2 || found.Images[1].String() != "quay.io/org/model:1" || len(found.Images[1].Objects) != 3 {
+		t.Fatalf("got %+v", found.Images)
+	}
+	if len(found.Unseen) != 1 || found.Unseen[0].Path != "spec.template.spec.volumes[1].image.reference" || found.Unseen[0].Kind != "Rollout" {
+		t.Errorf("unseen: %+v", found.Unseen)
+	}
+	renames := proxy.Renames(found.Images, func(r rewrite.Reference) bool { return r.Host == "quay.io" })
+	got := build(t, overlays(t, text, renames, found), rewrite.DownstreamDir)
+	for part, want := range map[string]int{"reference: " + proxy.Host + "/proxy/" + proxy.Slug + "/quay.io/org/model:1\n": 3,
+		"reference: quay.io/org/other:1\n": 1, "pullPolicy: Always": 4, "emptyDir: {}": 4, "name: " + proxy.Slug + "-registry\n": 5} {
+		if n := strings.Count(got, part); n != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", part, n, want, got)
+		}
+	}
+}
+
 // Images that are on the host of the customer's registry are copied below its namespace too. Those that are there stay: a second rewrite
 // changes nothing.
 func TestImagesOfTheHostOfTheLocalRegistry(t *testing.T) {
