@@ -13,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/awsmodel"
 	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/assertion"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -57,6 +58,10 @@ func TestEveryOperationHasAnAction(t *testing.T) {
 			t.Errorf("%s %s: action %q, want none", r.Service, r.Operation, r.Action)
 		case r.Built && !free && (!ok || prefix != r.Service):
 			t.Errorf("%s %s: action %q, want one of %s", r.Service, r.Operation, r.Action, r.Service)
+		case r.Action != "":
+			if err := assertion.CheckAction(r.Action); err != nil {
+				t.Errorf("%s %s: %v", r.Service, r.Operation, err)
+			}
 		}
 	}
 }

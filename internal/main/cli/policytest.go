@@ -36,7 +36,7 @@ func (c *commands) policyTest() *cobra.Command {
 
 Who: role/NAME, user/NAME, ACCOUNT:role/NAME, an ARN, 12 digits of an account (its root user), anonymous, anyone,
 nobody. In names of repositories and tags * stands for any text; each image that matches is tested, and a test that matches
-nothing fails. "pulls" needs all that a client needs: ecr:GetAuthorizationToken, ecr:BatchGetImage and
+nothing fails. An action that does not exist is an error. "pulls" needs all that a client needs: ecr:GetAuthorizationToken, ecr:BatchGetImage and
 ecr:GetDownloadUrlForLayer. "nobody outside" also fails for those whose own account would only have to allow it, and for
 strangers, who stand for every account that no policy names.
 

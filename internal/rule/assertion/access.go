@@ -74,7 +74,7 @@ var verbs = []struct {
 
 var (
 	imageText  = lazyregexp.New(`^([a-z0-9*][a-z0-9._/*-]*)(?::([A-Za-z0-9_*][A-Za-z0-9._*-]*))?$`)
-	actionVerb = lazyregexp.New(`^(.+?) (may|can|may not|can not|cannot) ([a-z]+:[A-Za-z]+) on (.+)$`)
+	actionVerb = lazyregexp.New(`^(.+?) (may|can|may not|can not|cannot) ([A-Za-z0-9-]+:[A-Za-z0-9*?]+) on (.+)$`)
 )
 
 const (
@@ -84,7 +84,7 @@ const (
 )
 
 // Parse reads a sentence: SUBJECT VERB IMAGES, where VERB is pulls, does not pull, may push and the like, or "may ACTION on" with an
-// action of ECR. home is the account of principals such as role/deploy.
+// action that there is. home is the account of principals such as role/deploy.
 //
 // Errors say what is wrong with the sentence; they have no code.
 func Parse(sentence string, home name.Account) (t Test, err error) {
@@ -100,6 +100,11 @@ func Parse(sentence string, home name.Account) (t Test, err error) {
 	}
 	if err := t.subject(subject, home); err != nil {
 		return t, err
+	}
+	if len(t.Actions) == 1 { // as it is written
+		if err := CheckAction(t.Actions[0]); err != nil {
+			return t, err
+		}
 	}
 	if t.Subject == Nobody && !t.Allowed {
 		return t, fmt.Errorf("two negations: write that nobody pulls or pushes")

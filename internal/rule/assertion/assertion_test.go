@@ -17,6 +17,26 @@ import (
 
 var home = name.Registry{Account: name.MustAccount("111122223333"), Region: name.MustRegion("eu-west-1")}
 
+// Sentences about actions that do not exist are errors: who may not do them passes always.
+func TestActionsThatDoNotExist(t *testing.T) {
+	t.Parallel()
+	for action, want := range map[string]string{
+		"ecr:BatchDeleteImage": "", "ecr:batchdeleteimage": "", "ecr:GetAuthorizationToken": "", "iam:PassRole": "", "iam:CreateUser": "",
+		"sts:AssumeRole": "", "sts:TagSession": "", "ecrin:DeleteImage": "", "ecrin:ArchiveCustomer": "",
+		"ecr:BatchDeleteImages": "the nearest is ecr:BatchDeleteImage", "iam:CreateUsers": "the nearest is iam:CreateUser",
+		"sts:AssumeRol": "the nearest is sts:AssumeRole", "ecrin:DeleteImages": "the nearest is ecrin:DeleteImage",
+		"s3:GetObject": `"s3:GetObject" is no action of ecr`, "ecr:Delete*": "stands for several actions, such as ecr:DeleteLifecyclePolicy",
+		"ecr:Remove*": `no action of ecr matches "ecr:Remove*"`, "ecrin:*Nothing": "no action of ecrin matches",
+	} {
+		data := "registry: 111122223333/eu-west-1\ntests:\n- role/deploy pulls team/app\n- role/deploy may not " + action + " on team/app\n"
+		_, err := assertion.ParseFile([]byte(data), home)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.HasPrefix(err.Error(), "line 4: ")) {
+			t.Errorf("%s: got %v, want %q", action, err, want)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	deploy := "arn:aws:iam::111122223333:role/deploy"
 	app := []assertion.Image{{Repository: "team/app"}}

@@ -41,10 +41,10 @@ func Actions() []string {
 	return all
 }
 
-// nearest returns the action of ECR with the smallest distance from the given action.
-func nearest(action string) string {
+// Nearest returns the action with the smallest distance from the given action; "" if there is none.
+func Nearest(action string, actions []string) string {
 	best, least := "", -1
-	for _, known := range Actions() {
+	for _, known := range actions {
 		if d := distance(strings.ToLower(action), strings.ToLower(known)); least < 0 || d < least {
 			best, least = known, d
 		}

@@ -97,7 +97,7 @@ func (w *warner) actions() {
 		case equalFold(p.Text, "ecr:ListImageReferrers"):
 			w.add(WarnAction, path, "%q is not an action: the operation of that name requires ecr:BatchGetImage", p.Text)
 		default:
-			w.add(WarnAction, path, "ECR has no action %q; the nearest is %q", name.Clip(p.Text), nearest(name.Clip(p.Text)))
+			w.add(WarnAction, path, "ECR has no action %q; the nearest is %q", name.Clip(p.Text), Nearest(name.Clip(p.Text), Actions()))
 		}
 		if w.Action.Not || len(known) == 0 {
 			continue

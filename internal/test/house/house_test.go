@@ -35,6 +35,7 @@ var inside = map[string]string{
 	"model/iamtypes":   "model/awswire",
 	"model/ecrintypes": "model/awswire",
 	"rule/apptemplate": "rule/rewrite",
+	"rule/assertion":   "rule/policy",
 	"rule/bundle":      "rule/license rule/rewrite",
 	"rule/entitlement": "rule/policy rule/semver",
 	"rule/explain":     "rule/policy",
