@@ -158,6 +158,14 @@ func ReadInstallation(dir string) (Installation, error) {
 	return o.Spec, err
 }
 
+// IsRewritten reports whether files are those of a folder that Output.Write has written.
+func IsRewritten(files []rule.File) bool {
+	has := func(path string) bool {
+		return slices.ContainsFunc(files, func(f rule.File) bool { return f.Path == path })
+	}
+	return has(rule.BaseDir+"/"+rule.Kustomization) && has(rule.MidstreamDir+"/"+rule.Kustomization)
+}
+
 // generated are the folders that Write replaces. Everything else in the folder of an application stays: the userdata, and the overlays
 // of the customer.
 var generated = []string{rule.BaseDir, rule.MidstreamDir, KindsDir, ChartsDir, rule.MirrorsDir, SkippedDir}

@@ -175,6 +175,10 @@ func (c *commands) neededImages(ctx context.Context, slug string, files []images
 		return needed, err
 	}
 	for _, u := range needed.Unseen {
+		if u.Err != nil {
+			c.say("not inside: %s of %s: %s", u.Path, printable(u.Object.String()), printable(u.Err.Error()))
+			continue
+		}
 		c.say("not inside: %s, in %s of %s: if it is an image, name it in the additionalImages of the Application", printable(u.Text), u.Path,
 			printable(u.Object.String()))
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"os"
@@ -45,7 +46,8 @@ The result is written to the folder --output:
 Run again, the command keeps what it has decided on images, and your changes. Each image is asked for at its registry without credentials;
 a registry that refuses, or cannot be reached, makes it private. Private addresses are not asked but for those of --egress-allow.
 
-Images at places that installers do not read, such as fields of custom resources, are reported and stay as they are.`
+Images at places that installers do not read, such as fields of custom resources, and texts that are no names of images are reported and
+stay as they are. DIR and --output must not be in each other.`
 
 // rewriteFlags are the flags of rewrite.
 type rewriteFlags struct {
@@ -134,6 +136,7 @@ type unseenImage struct {
 	Object string `json:"object"`
 	Path   string `json:"path"`
 	Image  string `json:"image"`
+	Reason string `json:"reason"`
 }
 
 type skippedText struct {
@@ -220,10 +223,17 @@ func (c *commands) rewriteInput(dir string, f *rewriteFlags) (in rewrite.Input, 
 	if dir == "-" {
 		in.Files, err = rewrite.ReadStream(os.Stdin, "manifests.yaml")
 	} else {
+		if err := apart(dir, f.output); err != nil {
+			return in, err
+		}
 		in.Files, err = rewrite.ReadFolder(dir)
 	}
 	if err != nil {
 		return in, fmt.Errorf("reading the manifests: %w", err)
+	}
+	if rewrite.IsRewritten(in.Files) {
+		return in, usageError{fmt.Errorf("%s was written by ecrin rewrite: rewrite the manifests that it was made of, which "+
+			"are in %s, with another --output", word(dir), word(filepath.Join(dir, rewrite.UpstreamDir)))}
 	}
 	if f.licenseFile != "" {
 		if err := c.withLicense(&in, f); err != nil {
@@ -252,6 +262,40 @@ func (c *commands) rewriteInput(dir string, f *rewriteFlags) (in rewrite.Input, 
 	}
 	in.Values.VersionLabel = f.label
 	return in, nil
+}
+
+// apart returns an error if the folder that is written is the one that is read, or one of them is in the other: a second run would read
+// what the first has written, or replace what it reads.
+func apart(dir, output string) error {
+	in, err1 := realPath(dir)
+	out, err2 := realPath(output)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	const separator = string(filepath.Separator)
+	below := func(a, b string) bool { return strings.HasPrefix(a, strings.TrimRight(b, separator)+separator) }
+	if in == out || below(in, out) || below(out, in) {
+		return usageError{fmt.Errorf("--output %s: want a folder outside of %s that does not hold it either", word(output), word(dir))}
+	}
+	return nil
+}
+
+// realPath returns the absolute path of a folder without links, also of one that does not exist yet.
+func realPath(dir string) (string, error) {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for rest := ""; ; {
+		real, err := filepath.EvalSymlinks(full)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(full) == full {
+			return "", err
+		}
+		full, rest = filepath.Dir(full), filepath.Join(filepath.Base(full), rest)
+	}
 }
 
 // withLicense adds what a licence says.
@@ -357,7 +401,7 @@ func (c *commands) showRewritten(in rewrite.Input, f rewriteFlags, out rewrite.O
 		a.Images = []rewrite.Decided{}
 	}
 	for _, u := range out.Unseen {
-		a.Unseen = append(a.Unseen, unseenImage{u.Object.String(), u.Path, u.Text})
+		a.Unseen = append(a.Unseen, unseenImage{u.Object.String(), u.Path, u.Text, u.Why()})
 	}
 	for _, s := range out.Skipped {
 		a.Skipped = append(a.Skipped, skippedText{s.File, s.Line, s.Err.Error()})
@@ -385,7 +429,7 @@ func (c *commands) showRewritten(in rewrite.Input, f rewriteFlags, out rewrite.O
 		}
 	}
 	for _, u := range a.Unseen {
-		c.say("not rewritten: %s, in %s of %s: it is at no place where installers look", printable(u.Image), u.Path, printable(u.Object))
+		c.say("not rewritten: %s, in %s of %s: %s", printable(u.Image), u.Path, printable(u.Object), printable(u.Reason))
 	}
 	for _, s := range a.Skipped {
 		c.say("skipped: %s", printable(rule.FileError{File: s.File, Line: s.Line, Err: errors.New(s.Reason)}.Error()))

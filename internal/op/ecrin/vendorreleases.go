@@ -41,6 +41,10 @@ func warnings(f rewrite.Found) []string {
 		all = append(all, s.Error())
 	}
 	for _, u := range f.Unseen {
+		if u.Err != nil {
+			all = append(all, fmt.Sprintf("%v: %s: %v", u.Object, u.Path, u.Err))
+			continue
+		}
 		all = append(all, fmt.Sprintf("%v: the image %s at %s is at a place where installers do not look", u.Object, u.Text, u.Path))
 	}
 	if n := len(all); n > maxWarnings {

@@ -87,6 +87,10 @@ func Images(f rewrite.File) Found {
 			out.Images = append(out.Images, w)
 		}
 		for _, u := range found.Unseen {
+			if u.Err != nil {
+				out.Failed = append(out.Failed, fmt.Sprintf("%s: %s: %v", u.Object, u.Path, u.Err))
+				continue
+			}
 			out.Notes = append(out.Notes, fmt.Sprintf("%s: %s at %s is not checked: it is no container of a pod", u.Object, u.Text, u.Path))
 		}
 		for _, s := range found.Skipped {

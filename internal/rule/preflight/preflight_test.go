@@ -45,7 +45,10 @@ func TestImages(t *testing.T) {
 		{"services: {a: {image: 'A B'}}", "", "", "is no name of an image"},
 		{"environment_templates: [{name: ephemeral}]\nservices:\n- {name: a}", "", "", "f.yaml:3: services[0].image is missing"},
 		{"apiVersion: x.example.com/v1\nkind: Web\nmetadata: {name: a}\nspec: {image: 'b:1'}", "", "b:1 at spec.image is not checked", ""},
-		{"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {volumes: [{name: v, image: {reference: 'h:1/team/nope:1.0'}}]}", "h:1/team/nope:1.0", "", ""},
+		{"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {volumes: [{name: v, image: {reference: 'h:1/team/nope:1.0'}}]}",
+			"h:1/team/nope:1.0", "", ""},
+		{"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{image: 'QUAY.io/A'}]}",
+			"", "", "\"QUAY.io/A\" is no name of an image"},
 		{"a: 1", "", "", "it is no object"},
 	} {
 		got := preflight.Images(rewrite.File{Path: "f.yaml", Data: []byte(c.text)})

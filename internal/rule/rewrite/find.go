@@ -31,7 +31,7 @@ type Object struct {
 	File              string
 	Line              int  // where the document begins, from 1
 	Excluded          bool // an annotation says that it is not installed
-	images            []string
+	images            []placed
 	pods              podPath
 	volumes           []volume // whose content is an image
 	secrets           []string // names in imagePullSecrets that it has
@@ -42,6 +42,9 @@ type Object struct {
 func (o Object) String() string {
 	return fmt.Sprintf("%s %s in %s line %d", o.Kind, o.Name, o.File, o.Line)
 }
+
+// placed is a text with the path of the value that it is.
+type placed struct{ path, text string }
 
 // volume is a volume of pods whose content is an image.
 type volume struct{ name, image string }
@@ -62,11 +65,21 @@ type Image struct {
 	Objects []Object // that run it, in the order of the files
 }
 
-// Unseen is a text that looks like an image, at a place where an installer does not look: nothing is rewritten there.
+// Unseen is a text that looks like an image, at a place where an installer does not look, or the image of a pod that is no name of an
+// image: nothing is rewritten there.
 type Unseen struct {
 	Object
 	Path string // of the value, such as spec.image
 	Text string
+	Err  error // why it is no name of an image; nil for a text at another place
+}
+
+// Why returns why nothing is rewritten.
+func (u Unseen) Why() string {
+	if u.Err != nil {
+		return u.Err.Error()
+	}
+	return "it is at no place where installers look"
 }
 
 // FileError is a file, or an object, that could not be read.
@@ -262,10 +275,11 @@ func (f *Found) object(file string, line int, m map[string]any, byRef map[string
 	case child(spec, "template") != nil:
 		o.take(templateOf, child(child(spec, "template"), "spec"), "spec.template.spec", seen)
 	}
-	for _, text := range o.images {
+	for _, p := range o.images {
+		text := p.text
 		ref, err := ParseReference(text)
 		if err != nil {
-			f.Skipped = append(f.Skipped, FileError{File: file, Line: line, Err: fmt.Errorf("%s %s: %w", kind, o.Name, err)})
+			f.Unseen = append(f.Unseen, Unseen{Object: o, Path: p.path, Text: text, Err: err})
 			continue
 		}
 		image := byRef[text]
@@ -310,8 +324,9 @@ func (o *Object) take(at podPath, spec map[string]any, where string, seen map[st
 				continue
 			}
 			o.pods = at
-			o.images = append(o.images, text)
-			seen[fmt.Sprintf("%s.%s[%d].image", where, list, i)] = true
+			path := fmt.Sprintf("%s.%s[%d].image", where, list, i)
+			o.images = append(o.images, placed{path, text})
+			seen[path] = true
 		}
 	}
 	volumes, _ := spec["volumes"].([]any)
@@ -323,8 +338,9 @@ func (o *Object) take(at podPath, spec map[string]any, where string, seen map[st
 			continue
 		}
 		o.pods = at
-		o.images, o.volumes = append(o.images, text), append(o.volumes, volume{label, text})
-		seen[fmt.Sprintf("%s.volumes[%d].image.reference", where, i)] = true
+		path := fmt.Sprintf("%s.volumes[%d].image.reference", where, i)
+		o.images, o.volumes = append(o.images, placed{path, text}), append(o.volumes, volume{label, text})
+		seen[path] = true
 	}
 	secrets, _ := spec["imagePullSecrets"].([]any)
 	for _, s := range secrets {
