@@ -49,7 +49,7 @@ func TestApplicationInit(t *testing.T) {
 	broken := t.TempDir()
 	writeFile(t, filepath.Join(broken, "compose.yaml"), "services:\n  a: {}\n")
 	code, out, _ = run(t, "application", "init", broken)
-	const want = "compose.yaml:2:6: error: services.a: has neither an image nor a build"
+	const want = "compose.yaml:2:3: error: services.a: has neither an image nor a build"
 	if entries, err := os.ReadDir(broken); code != 1 || !strings.Contains(out, want) || err != nil || len(entries) != 1 {
 		t.Errorf("init of a broken file of compose: got %d, %s, %v", code, out, entries)
 	}

@@ -29,11 +29,7 @@ type ComposeService struct {
 	Line          int
 }
 
-// The keys of a service that a template has no place for, and that change what runs.
-var notTaken = []string{"volumes", "environment", "env_file", "secrets", "configs", "user", "working_dir", "network_mode", "privileged",
-	"cap_add", "devices", "tmpfs", "extra_hosts", "volumes_from", "links", "stdin_open", "ulimits", "sysctls", "hostname", "gpus"}
-
-// ParseCompose reads the services of a file of docker compose. Keys that say nothing about images are left alone. Variables have the values
+// ParseCompose reads the services of a file of docker compose. Keys that are not taken over are warnings. Variables have the values
 // that lookup returns, and else their defaults; lookup may be nil. If a finding is an error, the services are not to be used.
 //
 // Source: the compose specification.
@@ -54,6 +50,7 @@ func ParseCompose(text []byte, lookup func(string) (string, bool)) ([]ComposeSer
 		v.warn("is not followed: give the file that `docker compose config` prints")
 	}
 	c := compose{r: r, lookup: lookup, services: top.need("services", ": a file of compose has a mapping of them").mapping(nil)}
+	c.others(top, "", takenFile)
 	var all []ComposeService
 	for _, label := range c.services.keys {
 		if len(all) == maxItems {
@@ -64,16 +61,18 @@ func ParseCompose(text []byte, lookup func(string) (string, bool)) ([]ComposeSer
 		if !m.there() {
 			continue
 		}
+		at := c.services.lines[label]
 		if !serviceName.MatchString(label) {
-			m.fail("must have at most 63 letters, digits, - and _")
+			r.note(Error, at, m.path, "must have at most 63 letters, digits, - and _")
 		}
 		s := c.service(m, []string{label})
-		s.Name, s.Line = label, m.node.Line
+		s.Name, s.Line = label, at.Line
 		if s.Image == "" && s.Build == nil && !m.get("provider").there() && !Failed(r.findings) {
-			m.fail("has neither an image nor a build")
+			r.note(Error, at, m.path, "has neither an image nor a build")
 		}
 		all = append(all, s)
 	}
+	c.report()
 	slices.SortStableFunc(r.findings, func(a, b Finding) int { return a.Line - b.Line })
 	return all, r.findings
 }
@@ -83,6 +82,7 @@ type compose struct {
 	r        *reader
 	lookup   func(string) (string, bool)
 	services mapping
+	left     []untaken // in the order of the file
 }
 
 // service reads a service, and what it extends. chain has the names from the one that is read first.
@@ -96,11 +96,13 @@ func (c *compose) service(m mapping, chain []string) ComposeService {
 	// The entrypoint of compose is the command of Kubernetes, and the command of compose its args.
 	if v := m.get("entrypoint"); v.there() {
 		s.Command, s.Args = c.words(v), nil
+		v.empty(s.Command)
 	}
 	if v := m.get("command"); v.there() {
 		s.Args = c.words(v)
+		v.empty(s.Args)
 	}
-	s.DependsOn = names(m.get("depends_on")) // of what is extended, none is taken over
+	s.DependsOn = c.dependencies(m.get("depends_on")) // of what is extended, none is taken over
 	for _, p := range c.ports(m.get("ports"), m.get("expose")) {
 		if i := slices.IndexFunc(s.Ports, func(o Port) bool { return o.Target == p.Target }); i >= 0 {
 			s.Ports[i].Node = s.Ports[i].Node || p.Node
@@ -115,11 +117,7 @@ func (c *compose) service(m mapping, chain []string) ComposeService {
 	if v := m.get("profiles"); v.there() {
 		s.Profiles = v.texts()
 	}
-	for _, key := range notTaken {
-		if v := m.get(key); v.there() {
-			v.warn("is not taken over: add it to the template by hand")
-		}
-	}
+	c.others(m, "", takenService)
 	return s
 }
 
@@ -148,8 +146,9 @@ func (c *compose) base(extends value, chain []string) ComposeService {
 	case len(chain) > maxDepth:
 		extends.fail("services are extended more than %d times", maxDepth)
 	default:
-		quiet := len(c.r.findings)
+		quiet, left := len(c.r.findings), len(c.left)
 		s := c.service(m, append(slices.Clip(chain), label))
+		c.left = c.left[:left]
 		if !Failed(c.r.findings[quiet:]) {
 			c.r.findings = c.r.findings[:quiet] // its warnings are noted where it is
 		}
@@ -176,7 +175,12 @@ func (b *Build) over(base *Build) *Build {
 // resources reads limits and replicas, in the form of deploy and in that of version 2.
 func (c *compose) resources(m mapping, s *ComposeService) {
 	deploy := m.get("deploy").mapping(nil)
-	limits := deploy.get("resources").mapping(nil).get("limits").mapping(nil)
+	resources := deploy.get("resources").mapping(nil)
+	limits := resources.get("limits").mapping(nil)
+	c.others(deploy, "deploy.", append(takenDeploy, "restart_policy"))
+	c.others(deploy.get("restart_policy").mapping(nil), "deploy.restart_policy.", nil)
+	c.others(resources, "deploy.resources.", []string{"limits"})
+	c.others(limits, "deploy.resources.limits.", takenLimits)
 	for _, v := range []value{m.get("cpus"), limits.get("cpus")} {
 		s.CPU = cmp.Or(c.cpu(v), s.CPU)
 	}

@@ -101,6 +101,10 @@ func TestBadCompose(t *testing.T) {
 		"services: {a: {image: y, deploy: {resources: {limits: {cpus: x}}}}}": "no number of processors",
 		"services: {a: {image: y, mem_limit: lots}}":                          "it is no size",
 		"services: {a: {image: y, entrypoint: \"'\"}}":                        "a quote does not end",
+		"services: {a: {image: y, entrypoint: []}}":                           "services.a.entrypoint: is empty, which is not taken over",
+		"services:\n  a:\n    image: y\n    depends_on:\n    - no":            "5:error:services.a.depends_on: there is no service \"no\"",
+		"services:\n  a:\n    image: y\n    depends_on:\n      no: {}":        "5:error:services.a.depends_on: there is no service \"no\"",
+		"services:\n  a:\n    ports: ['1']":                                   "2:error:services.a: has neither an image nor a build",
 	} {
 		if _, findings := apptemplate.ParseCompose([]byte(text), nil); !strings.Contains(show(findings), want) {
 			t.Errorf("%s: got %s, want %s", text, show(findings), want)
@@ -116,6 +120,40 @@ func TestBadCompose(t *testing.T) {
 		if _, err := apptemplate.FromCompose(services, apptemplate.Start{App: "a"}); err == nil {
 			t.Errorf("%s: got a template", text)
 		}
+	}
+}
+
+// Each key that a template has no place for is reported with its line, once if many services have it. Values that Deployments have anyway,
+// extensions, and dependencies that need not be there are not.
+func TestKeysThatAreNotTakenOver(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"shm_size: 1g": "shm_size", "stop_signal: SIGINT": "stop_signal", "tty: true": "tty",
+		"read_only: true": "read_only", "dns: 1.1.1.1": "dns",
+		"platform: linux/arm64": "platform", "restart: on-failure": "restart", "logging: {driver: none}": "logging", "labels: [a]": "labels",
+		"networks: [a]": "networks", "foo: bar": "foo", "deploy: {placement: {}}": "deploy.placement",
+		"deploy: {restart_policy: {condition: none}}":       "deploy.restart_policy.condition",
+		"deploy: {resources: {reservations: {memory: 1g}}}": "deploy.resources.reservations",
+		"restart: always": "", "restart: unless-stopped": "", "platform: linux/amd64": "", "x-note: a": "",
+		"deploy: {mode: replicated, restart_policy: {condition: any}}": "", "tty: false": "", "depends_on: {b: {required: false}}": "",
+	} {
+		_, findings := apptemplate.ParseCompose([]byte("services:\n  a:\n    image: y\n    "+text+"\n"), nil)
+		if want != "" {
+			want = "4:warning:services.a." + want + ": is not taken over: add it to the template by hand"
+		}
+		if got := strings.TrimSpace(show(findings)); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	var many strings.Builder
+	for i := range 250 {
+		fmt.Fprintf(&many, "  s%d:\n    image: y\n    tty: true\n", i)
+	}
+	_, findings := apptemplate.ParseCompose([]byte("foo: bar\nservices:\n"+many.String()), nil)
+	want := "1:warning:foo: is not taken over: add it to the template by hand\n5:warning:services.s0.tty: is not taken over, nor is that of lines " +
+		"8, 11, 14, 17, 20, 23, 26, 29, 32, 35, 239 more: add them to the template by hand"
+	if got := strings.TrimSpace(show(findings)); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }
 
