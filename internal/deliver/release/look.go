@@ -115,6 +115,8 @@ func (s *Server) Look(ctx context.Context, p Place, platform string) (f Facts, _
 	if err != nil {
 		bad := problemOf(err)
 		switch bad.Code {
+		case AccessDenied:
+			return s.read(ctx, calls, p, platform)
 		case ImageNotFound:
 			bad.Text += s.nearest(ctx, calls, p)
 			bad.Add = []string{"push the image, or correct its name"}
@@ -128,10 +130,29 @@ func (s *Server) Look(ctx context.Context, p Place, platform string) (f Facts, _
 		return f, &Problem{Code: ImageNotFound, Text: ImageNotFound + ": the registry has no " + p.reference(), Add: []string{}}
 	}
 	f.Digest, f.Size = aws.ToString(out.ImageDetails[0].ImageDigest), aws.ToInt64(out.ImageDetails[0].ImageSizeInBytes)
-	body, bad := s.manifest(ctx, calls, account, repo, f.Digest)
+	body, _, bad := s.manifest(ctx, calls, account, repo, types.ImageIdentifier{ImageDigest: &f.Digest})
 	if bad != nil {
 		return f, bad
 	}
+	s.describe(ctx, calls, account, repo, body, platform, &f)
+	return f, nil
+}
+
+// read returns what the manifest of an image says, for a caller who may pull and not list: ecr:DescribeImages is not among the actions of a
+// pull.
+func (s *Server) read(ctx context.Context, calls *ecr.Client, p Place, platform string) (f Facts, _ *Problem) {
+	account, repo := p.Registry.Account.String(), p.Repo.String()
+	body, digest, bad := s.manifest(ctx, calls, account, repo, p.id())
+	if bad != nil {
+		switch bad.Code {
+		case AccessDenied:
+			bad.Text += "; whether the image is there is not known"
+		case ImageNotFound:
+			bad.Add = []string{"push the image, or correct its name"}
+		}
+		return f, bad
+	}
+	f.Digest = digest
 	s.describe(ctx, calls, account, repo, body, platform, &f)
 	return f, nil
 }
@@ -189,25 +210,27 @@ func (d document) size() int64 {
 	return n
 }
 
-// manifest reads a manifest.
-func (s *Server) manifest(ctx context.Context, calls *ecr.Client, account, repo, digest string) (d document, _ *Problem) {
+// manifest reads a manifest, and returns its digest too.
+func (s *Server) manifest(ctx context.Context, calls *ecr.Client, account, repo string, id types.ImageIdentifier) (d document,
+	digest string, _ *Problem) {
 	out, err := calls.BatchGetImage(ctx, &ecr.BatchGetImageInput{RegistryId: &account, RepositoryName: &repo,
-		ImageIds:           []types.ImageIdentifier{{ImageDigest: &digest}},
+		ImageIds:           []types.ImageIdentifier{id},
 		AcceptedMediaTypes: []string{manifest.OCIManifest, manifest.OCIIndex, manifest.DockerSchema2, manifest.DockerList}})
 	if err != nil {
-		return d, problemOf(err)
+		return d, "", problemOf(err)
 	}
-	if len(out.Images) == 0 {
-		why := ImageNotFound + ": the image " + digest + " was deleted meanwhile"
+	if len(out.Images) == 0 || out.Images[0].ImageId == nil {
+		why := ImageNotFound + ": the image " + aws.ToString(id.ImageTag) + aws.ToString(id.ImageDigest) + " is not there"
 		if len(out.Failures) > 0 {
-			why = aws.ToString(out.Failures[0].FailureReason)
+			why = ImageNotFound + ": " + aws.ToString(out.Failures[0].FailureReason)
 		}
-		return d, &Problem{Code: ImageNotFound, Text: why, Add: []string{}}
+		return d, "", &Problem{Code: ImageNotFound, Text: why, Add: []string{}}
 	}
+	digest = aws.ToString(out.Images[0].ImageId.ImageDigest)
 	if err := json.Unmarshal([]byte(aws.ToString(out.Images[0].ImageManifest)), &d); err != nil {
-		return d, &Problem{Code: ImageNotFound, Text: "the manifest of " + digest + " is not JSON", Add: []string{}}
+		return d, "", &Problem{Code: ImageNotFound, Text: "the manifest of " + digest + " is not JSON", Add: []string{}}
 	}
-	return d, nil
+	return d, digest, nil
 }
 
 // describe adds platforms and size. What cannot be read stays out.
@@ -226,7 +249,8 @@ func (s *Server) describe(ctx context.Context, calls *ecr.Client, account, repo 
 		}
 		f.Platforms = append(f.Platforms, m.Platform.String())
 		if f.Size == 0 && (want == "" || MatchPlatform(want, m.Platform.String())) {
-			if child, bad := s.manifest(ctx, calls, account, repo, m.Digest); bad == nil {
+			id := types.ImageIdentifier{ImageDigest: &m.Digest}
+			if child, _, bad := s.manifest(ctx, calls, account, repo, id); bad == nil {
 				f.Size, f.Blob = child.size(), child.Config.Digest
 			}
 		}
