@@ -287,3 +287,39 @@ func TestInventoryOfUntaggedImages(t *testing.T) {
 		t.Errorf("got %+v, %v, want three tags: the platforms and the signature of the index are no images of their own", taken, err)
 	}
 }
+
+// What is extracted of a damaged bundle is removed, and a folder that is there stays.
+func TestExtract(t *testing.T) {
+	t.Parallel()
+	from, s := newSide(t), newSigner(t)
+	pushAll(t, from)
+	path, _ := s.create(t, from, from.all(t))
+	folder := filepath.Join(t.TempDir(), "out")
+	extract := func() error {
+		set, err := bundle.Open([]string{path}, s.keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer set.Close()
+		return set.Extract(folder)
+	}
+	if err := extract(); err != nil || string(read(t, filepath.Join(folder, "a", "web.yaml"))) != "kind: x\n" {
+		t.Fatalf("got %v", err)
+	}
+	if err := extract(); err == nil || !strings.Contains(err.Error(), "is there already: name a folder") {
+		t.Errorf("a folder that is there: got %v", err)
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	at := strings.Index(string(read(t, path)), "kind: x\n")
+	if err := damage(path, int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	if err := extract(); err == nil || !strings.Contains(err.Error(), "a/web.yaml is damaged") {
+		t.Errorf("a damaged file: got %v", err)
+	}
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Errorf("the folder of a damaged bundle stays: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -452,13 +453,20 @@ func (s *Set) member(path string, offset int64) io.Reader {
 	return io.MultiReader(all...)
 }
 
-// Extract writes the files of the release into a folder that is not there yet.
+// Extract writes the files of the release into a folder that is not there yet. After an error there is none.
 //
 // Errors: the folder is there; a file is damaged, or cannot be written.
-func (s *Set) Extract(folder string) error {
-	if err := os.Mkdir(folder, 0o777); err != nil {
+func (s *Set) Extract(folder string) (err error) {
+	if err := os.Mkdir(folder, 0o777); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: name a folder that is not, or remove it", folder)
+	} else if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(folder))
+		}
+	}()
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return err
