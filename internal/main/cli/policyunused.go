@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/smithy-go"
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/main/apply"
@@ -148,6 +149,10 @@ func (u *unused) find(ctx context.Context, what string) error {
 
 func (u *unused) repository(ctx context.Context, e *ecr.Client, repository string) error {
 	out, err := e.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: &repository})
+	if api := (smithy.APIError)(nil); errors.As(err, &api) && api.ErrorCode() == "RepositoryPolicyNotFoundException" {
+		return fmt.Errorf("the repository %s of %s has no policy, so that nothing can be narrowed: its users have identity policies; "+
+			"ecrin policy unused role/NAME compares those of a role", repository, u.home)
+	}
 	if err != nil {
 		return err
 	}
