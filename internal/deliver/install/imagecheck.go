@@ -117,7 +117,11 @@ func (i *Installation) CheckImages(ctx context.Context, sequence int64) (ImageCh
 		return c, fmt.Errorf("the version %d has %d images, and at most %d are checked", sequence, len(found.Images), maxChecked)
 	}
 	for _, u := range found.Unseen {
-		c.Notes = append(c.Notes, printable(fmt.Sprintf("%s: %s at %s is not checked: it is no container of a pod", u.Object, u.Text, u.Path)))
+		why := "it is no container of a pod"
+		if u.Err != nil {
+			why = u.Why()
+		}
+		c.Notes = append(c.Notes, printable(fmt.Sprintf("%s: %s at %s is not checked: %s", u.Object, u.Text, u.Path, why)))
 	}
 	for _, s := range found.Skipped {
 		c.Notes = append(c.Notes, printable(s.Error()))
