@@ -1,12 +1,31 @@
 package ociapi
 
 import (
+	"net/http"
+	"strings"
+
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/access"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
+
+// withMissed returns the error of a denial to a customer with what its entitlements lack for the image. The sentence of the decision stays
+// the first one. HEAD has no body that could say it.
+func (a *API) withMissed(q *request, e *fault.Error, d *guard.Denial) *fault.Error {
+	_, repository, found := strings.Cut(d.Request.Resource, ":repository/")
+	if a.vendor == nil || !found || q.r.Method == http.MethodHead {
+		return e
+	}
+	missed, err := a.vendor.Missed(q.r.Context(), q.caller, repository)
+	if err != nil {
+		return e
+	}
+	said := *e
+	said.Public += "; " + missed
+	return &said
+}
 
 // withAddress returns the error of a denial with the address at which the caller can ask for access, if a grant would allow the request,
 // the caller is one that can ask, and no policy denies it to ask. The address names only what the request has named: it does not tell

@@ -188,7 +188,9 @@ func (a *API) refuse(q *request, err error) {
 		challenge(q.w, q.r, q.bearerChallenge())
 		return
 	}
-	if denial != nil && a.asking {
+	if denial != nil && q.caller.Kind == identity.Customer {
+		e = a.withMissed(q, e, denial)
+	} else if denial != nil && a.asking {
 		e = a.withAddress(q, e, denial)
 	}
 	a.fail(q.w, q.r, e)

@@ -1,6 +1,7 @@
 package ociapi_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -151,8 +152,16 @@ func TestP21CustomersPullWhatTheyAreEntitledTo(t *testing.T) {
 			}
 		}
 	}
-	if _, body := s.status(t, none, http.MethodGet, "/v2/shop/api/manifests/2.1.0"); !strings.Contains(body, "ecr:BatchGetImage") {
-		t.Errorf("a denial does not name what is missing: %s", body)
+	for who, missing := range map[string]string{none: "the licence has no entitlement for shop/api", other: "no entitlement for shop/api",
+		a: "entitled to: shop/*, versions >=2 <3", b: "entitled to: shop/api, tags latest"} {
+		_, body := s.status(t, who, http.MethodGet, "/v2/shop/api/manifests/3.0.0")
+		var said struct{ Errors []struct{ Message string } }
+		if err := json.Unmarshal([]byte(body), &said); err != nil || len(said.Errors) != 1 {
+			t.Fatalf("got %s: %v", body, err)
+		}
+		if m := said.Errors[0].Message; !strings.Contains(m, "ecr:BatchGetImage") || !strings.HasSuffix(m, missing) {
+			t.Errorf("a denial says %q, want what is missing: %s", m, missing)
+		}
 	}
 	for _, c := range []struct{ method, path string }{{"POST", "/v2/shop/api/blobs/uploads/"}, {"PUT", "/v2/shop/api/manifests/2.5.0"},
 		{"DELETE", "/v2/shop/api/manifests/2.1.0"}, {"GET", "/v2/_catalog"}} {
