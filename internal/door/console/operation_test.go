@@ -58,7 +58,7 @@ func TestWelcome(t *testing.T) {
 		t.Errorf("nothing has changed: got %v\n%s", g.header, g.body)
 	}
 	repo := root.CreateRepository(t, "shop/web")
-	if g := part("part=waiting&done=0"); g.header.Get("HX-Refresh") != "true" {
+	if g := part("part=waiting&done=0"); g.header.Get("HX-Redirect") != "/console/" {
 		t.Errorf("a repository was created: got %v", g.header)
 	}
 	has(t, v.page("/console/welcome"), "docker push "+host+"/shop/web:1.0")

@@ -78,7 +78,7 @@ type doctorView struct {
 var welcomePauses = []int{2, 2, 2, 3, 5, 10, 20, 30}
 
 // welcomePage shows the steps to the first push and pull. With part=waiting it is the line that waits for the push: when something has
-// changed, the browser loads the page again, and after the first push the list of repositories.
+// changed, the browser begins at /console/ again, and after the first push the list of repositories.
 func (x *request) welcomePage() error {
 	q := x.r.URL.Query()
 	v := welcomeView{Host: x.r.Host, DoctorAt: Path + "/welcome?doctor=1"}
@@ -94,7 +94,7 @@ func (x *request) welcomePage() error {
 	if waiting && p.Pushed {
 		x.w.Header().Set("HX-Redirect", x.base()+"/repositories")
 	} else if waiting && q.Get("done") != strconv.Itoa(p.done()) {
-		x.w.Header().Set("HX-Refresh", "true")
+		x.w.Header().Set("HX-Redirect", Path+"/") // which leads to the list if the push has come meanwhile
 	}
 	if err == nil && !p.Pushed {
 		n, _ := strconv.Atoi(q.Get("n"))
