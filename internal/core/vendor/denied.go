@@ -8,6 +8,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/entitlement"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -15,13 +16,16 @@ import (
 const maxMissed = 3
 
 // Missed says in words why no entitlement of a customer reaches an image of a repository, or of an external registry by its whole name: it
-// has none for it, or those for it have conditions that the image does not meet. It tells the customer nothing but its own entitlements.
+// has none for it, or those for it have conditions that the image does not meet. At most three are named. It tells the customer nothing
+// but its own entitlements, whether the image exists or not.
+//
+// Errors: those of the store.
 func (s *Service) Missed(ctx context.Context, by identity.Caller, repository string) (string, error) {
 	all, err := s.meta.Entitlements(ctx, by.Application, by.UserID)
 	if err != nil {
 		return "", err
 	}
-	slugs, more := map[string]string(nil), 0
+	more := 0
 	var rules []string
 	for _, e := range all {
 		var r entitlement.Rule
@@ -35,16 +39,7 @@ func (s *Service) Missed(ctx context.Context, by identity.Caller, repository str
 			more++
 			continue
 		}
-		if len(r.Channels) > 0 && slugs == nil {
-			if slugs, err = s.slugsByID(ctx, by.Application); err != nil {
-				return "", err
-			}
-		}
-		for i, id := range r.Channels {
-			if slug := slugs[id]; slug != "" {
-				r.Channels[i] = slug
-			}
-		}
+		r.Channels = s.channelSlugs(ctx, meta.Application{ID: by.Application}, r.Channels)
 		rules = append(rules, name.Clip(r.String()))
 	}
 	switch {
@@ -54,13 +49,4 @@ func (s *Service) Missed(ctx context.Context, by identity.Caller, repository str
 		rules = append(rules, fmt.Sprintf("%d more", more))
 	}
 	return "the image is not one of those that the licence is entitled to: " + strings.Join(rules, "; "), nil
-}
-
-func (s *Service) slugsByID(ctx context.Context, application string) (map[string]string, error) {
-	channels, err := s.meta.Channels(ctx, application)
-	slugs := map[string]string{}
-	for _, c := range channels {
-		slugs[c.ID] = c.Slug
-	}
-	return slugs, err
 }

@@ -47,8 +47,9 @@ type usageHistoryPlace struct {
 }
 
 // GetUsageHistory tells what was done in each hour or day, by repository, principal or tag, in the order of time and names, or all of a
-// registry together; together with a repository name, of that repository. Without
-// times it begins 24 hours ago, or with days 30 days ago, and ends now. Numbers appear after up to half a minute.
+// registry together; together with a repository name, of that repository. The denials of a registry are those of its principals, since
+// many are of no repository. Without times it begins 24 hours ago, or with days 30 days ago, and ends now. Numbers appear after up to half
+// a minute.
 //
 // With repositoryNames, or a repository and imageTags, the answer has the rows of these, in the order of time and names and without pages:
 // at most 50 names in at most 31 hours or days.
